@@ -1,0 +1,113 @@
+//! The additive score of Bahdanau et al. 2015: `score[t, s] = energy · tanh(q[t] + k[s])`; the tanh is computed again in the backward pass.
+
+use crate::Real;
+use crate::activation::row_sum;
+use weft_simd::{Choice, Isa, Kernel, Lanes, dispatch_on, maths};
+
+struct Additive<'a, T> {
+    targets: usize,
+    sources: usize,
+    stride: usize,
+    width: usize,
+    q: &'a [T],
+    k: &'a [T],
+    energy: &'a [T],
+    scores: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Additive<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for t in 0..self.targets {
+            for s in 0..self.sources {
+                let (q, k) = (self.q[t * self.width..].as_ptr(), self.k[s * self.width..].as_ptr());
+                // SAFETY: a row of q, of k and the energy hold `width` numbers.
+                let score = row_sum::<T::On<I>>(self.width, |i, n| unsafe {
+                    let sum = <T::On<I>>::load_first(q.add(i), n).add(<T::On<I>>::load_first(k.add(i), n));
+                    maths::tanh(sum).mul(<T::On<I>>::load_first(self.energy.as_ptr().add(i), n))
+                });
+                self.scores[t * self.stride + s] = score;
+            }
+        }
+    }
+}
+
+/// Scores of one sequence into rows `stride` apart.
+pub fn additive<T: Real>(
+    choice: Choice,
+    targets: usize,
+    sources: usize,
+    stride: usize,
+    width: usize,
+    q: &[T],
+    k: &[T],
+    energy: &[T],
+    scores: &mut [T],
+) {
+    dispatch_on(choice, Additive { targets, sources, stride, width, q, k, energy, scores });
+}
+
+struct Backward<'a, T> {
+    targets: usize,
+    sources: usize,
+    stride: usize,
+    width: usize,
+    q: &'a [T],
+    k: &'a [T],
+    energy: &'a [T],
+    ds: &'a [T],
+    dq: &'a mut [T],
+    dk: &'a mut [T],
+    d_energy: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Backward<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let width = self.width;
+        let one = <T::On<I>>::splat(T::ONE);
+        self.dq.fill(T::ZERO);
+        self.dk[..self.sources * width].fill(T::ZERO);
+        self.d_energy.fill(T::ZERO);
+        for t in 0..self.targets {
+            for s in 0..self.sources {
+                let d = <T::On<I>>::splat(self.ds[t * self.stride + s]);
+                let mut i = 0;
+                while i < width {
+                    let n = T::WIDTH.min(width - i);
+                    // SAFETY: n numbers are left in each row.
+                    unsafe {
+                        let load = |x: &[T], at: usize| <T::On<I>>::load_first(x.as_ptr().add(at), n);
+                        let y = maths::tanh(load(self.q, t * width + i).add(load(self.k, s * width + i)));
+                        let slope = y.neg().fma(y, one).mul(load(self.energy, i)).mul(d);
+                        for (to, at) in [(&mut *self.dq, t * width + i), (&mut *self.dk, s * width + i)] {
+                            load(to, at).add(slope).store_first(to.as_mut_ptr().add(at), n);
+                        }
+                        d.fma(y, load(self.d_energy, i)).store_first(self.d_energy.as_mut_ptr().add(i), n);
+                    }
+                    i += n;
+                }
+            }
+        }
+    }
+}
+
+/// Gradients of one sequence's queries, keys and energy from those of its scores; written whole (dk up to `sources`).
+pub fn additive_backward<T: Real>(
+    choice: Choice,
+    targets: usize,
+    sources: usize,
+    stride: usize,
+    width: usize,
+    q: &[T],
+    k: &[T],
+    energy: &[T],
+    ds: &[T],
+    dq: &mut [T],
+    dk: &mut [T],
+    d_energy: &mut [T],
+) {
+    dispatch_on(choice, Backward { targets, sources, stride, width, q, k, energy, ds, dq, dk, d_energy });
+}

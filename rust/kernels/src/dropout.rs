@@ -1,0 +1,72 @@
+//! Dropout (Srivastava et al. 2014), scaled in training so that inference does nothing. The mask is made from counters and made again in
+//! the backward pass: it is never stored.
+
+use crate::error::check_length;
+use crate::parallel::{self, Shared};
+use crate::random::Stream;
+use crate::{Real, Result};
+use weft_simd::{Isa, Kernel, Lanes, dispatch};
+
+struct Drop<'a, T> {
+    stream: Stream,
+    /// Numbers below this are dropped.
+    threshold: u32,
+    scale: T,
+    /// Index of x[0] in the whole array; a multiple of 4.
+    first: u64,
+    x: &'a [T],
+    y: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Drop<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        const BLOCK: usize = 64;
+        let mut mask = [T::ZERO; BLOCK];
+        let mut i = 0;
+        while i < self.x.len() {
+            // Sixteen counters side by side, so that the rounds run in vectors.
+            for block in 0..BLOCK / 4 {
+                let bits = self.stream.block((self.first + i as u64) / 4 + block as u64);
+                for (lane, bits) in bits.into_iter().enumerate() {
+                    mask[4 * block + lane] = if bits < self.threshold { T::ZERO } else { self.scale };
+                }
+            }
+            let end = self.x.len().min(i + BLOCK);
+            let mut j = i;
+            while j < end {
+                let n = T::WIDTH.min(end - j);
+                // SAFETY: n numbers are left in x, y and the mask.
+                unsafe {
+                    let m = <T::On<I>>::load_first(mask.as_ptr().add(j - i), n);
+                    <T::On<I>>::load_first(self.x.as_ptr().add(j), n).mul(m).store_first(self.y.as_mut_ptr().add(j), n);
+                }
+                j += n;
+            }
+            i = end;
+        }
+    }
+}
+
+/// `y[i] = x[i] / (1 − p)`, or 0 with probability p. The backward pass is the same call on the gradients.
+///
+/// Buffers: x read, y of the same length written. `0 <= p <= 1`; p = 1 drops everything.
+pub fn dropout<T: Real>(stream: Stream, p: f64, x: &[T], y: &mut [T]) -> Result<()> {
+    check_length("dropout", "output", y.len(), x.len())?;
+    if p >= 1.0 {
+        y.fill(T::ZERO);
+        return Ok(());
+    }
+    let threshold = (p * 4_294_967_296.0) as u32;
+    let scale = T::from_f64(1.0 / (1.0 - p));
+    let groups = x.len().div_ceil(4);
+    let shared = Shared(y.as_mut_ptr());
+    parallel::over_ranges(groups, size_of_val(x) * 8, |range| {
+        let span = 4 * range.start..x.len().min(4 * range.end);
+        // SAFETY: groups of different threads are disjoint.
+        let y = unsafe { shared.slice(span.clone()) };
+        dispatch(Drop { stream, threshold, scale, first: span.start as u64, x: &x[span], y });
+    });
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! Functions of single numbers: exp, log, erf, and the loop that every such function runs in.
+//!
+//! What is exactly rounded (+ − × ÷ √, comparisons) NumPy does on the tape (rule R6); here is the rest.
+
+use crate::error::check_length;
+use crate::parallel::{self, Shared};
+use crate::{Real, Result};
+use weft_simd::{Isa, Kernel, Lanes, dispatch, maths};
+
+/// A function of `N` numbers, written on lanes.
+pub(crate) trait Map<const N: usize>: Sync {
+    /// Mark implementations `#[inline(always)]`.
+    fn apply<L: Lanes>(&self, x: [L; N]) -> L;
+}
+
+struct Pass<'a, T, M, const N: usize> {
+    map: &'a M,
+    inputs: [&'a [T]; N],
+    output: &'a mut [T],
+}
+
+impl<T: Real, M: Map<N>, const N: usize> Kernel for Pass<'_, T, M, N> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let len = self.output.len();
+        let mut i = 0;
+        // SAFETY: `map` has checked that all slices are as long as the output; each step stays below `len`.
+        unsafe {
+            while i + T::WIDTH <= len {
+                let mut x = [<T::On<I>>::zero(); N];
+                for (value, input) in x.iter_mut().zip(&self.inputs) {
+                    *value = <T::On<I>>::load(input.as_ptr().add(i));
+                }
+                self.map.apply(x).store(self.output.as_mut_ptr().add(i));
+                i += T::WIDTH;
+            }
+            if i < len {
+                let mut x = [<T::On<I>>::zero(); N];
+                for (value, input) in x.iter_mut().zip(&self.inputs) {
+                    *value = <T::On<I>>::load_first(input.as_ptr().add(i), len - i);
+                }
+                self.map.apply(x).store_first(self.output.as_mut_ptr().add(i), len - i);
+            }
+        }
+    }
+}
+
+/// `output[i] = map(inputs[0][i], …)`. `weight` says how many memory passes the function's arithmetic is worth.
+pub(crate) fn map<T: Real, M: Map<N>, const N: usize>(
+    room: &'static str,
+    f: &M,
+    inputs: [&[T]; N],
+    output: &mut [T],
+    weight: usize,
+) -> Result<()> {
+    for input in inputs {
+        check_length(room, "input", input.len(), output.len())?;
+    }
+    let shared = Shared(output.as_mut_ptr());
+    let bytes = output.len() * size_of::<T>() * (N + 1) * weight;
+    parallel::over_ranges(output.len(), bytes, |range| {
+        // SAFETY: ranges of different threads are disjoint.
+        let output = unsafe { shared.slice(range.clone()) };
+        dispatch(Pass { map: f, inputs: inputs.map(|x| &x[range.clone()]), output });
+    });
+    Ok(())
+}
+
+/// Functions of one number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Unary {
+    /// eˣ
+    Exp,
+    /// The natural logarithm.
+    Log,
+    /// The error function.
+    Erf,
+}
+
+macro_rules! unary {
+    ($name:ident, $x:ident => $body:expr) => {
+        struct $name;
+        impl Map<1> for $name {
+            #[inline(always)]
+            fn apply<L: Lanes>(&self, [$x]: [L; 1]) -> L {
+                $body
+            }
+        }
+    };
+}
+
+unary!(Exp, x => maths::exp(x));
+unary!(Log, x => maths::log(x));
+unary!(Erf, x => maths::erf(x));
+
+/// `y[i] = f(x[i])`. Buffers: x is read, y of the same length written.
+pub fn unary<T: Real>(f: Unary, x: &[T], y: &mut [T]) -> Result<()> {
+    match f {
+        Unary::Exp => map("exp", &Exp, [x], y, 3),
+        Unary::Log => map("log", &Log, [x], y, 4),
+        Unary::Erf => map("erf", &Erf, [x], y, 6),
+    }
+}

@@ -1,0 +1,32 @@
+//! Products of matrices: the engine under linear layers, recurrent steps and attention.
+//!
+//! `C [M, N] = start + A [M, K] · B [K, N]`. Every element is one chain of FMAs in ascending k, cut every [`CHUNK`] of K; the
+//! first chain starts from zero, the bias or C, and the sums of later chunks are added in order (rule R1). Which tile, block or
+//! thread an element falls into is free and changes no bit.
+//!
+//! | file | what |
+//! |---|---|
+//! | `tile.rs` | the register tile: up to 8 rows by 4 vectors |
+//! | `packed_matrix.rs` | B in panels, packed once and used by many products |
+//! | `pack.rs` | copying blocks of A and B into panels within a product |
+//! | `product.rs` | blocks, threads, and the product itself |
+
+mod pack;
+mod packed_matrix;
+mod product;
+pub(crate) mod tile;
+
+pub use packed_matrix::PackedMatrix;
+pub use product::{Right, Start, batched, product, product_on};
+
+use crate::Real;
+
+/// Where the chain of FMAs is cut (rule R1). A function of K alone, so it is the same for every machine and thread.
+pub const CHUNK: usize = 2048;
+/// Vectors in a full panel of B.
+pub const PANEL_VECTORS: usize = 4;
+
+/// Columns in a full panel of B: 64 f32 or 32 f64.
+pub const fn panel_width<T: Real>() -> usize {
+    PANEL_VECTORS * T::WIDTH
+}

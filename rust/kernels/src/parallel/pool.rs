@@ -1,0 +1,273 @@
+//! The pool: workers that spin for some tens of microseconds after a job, then park.
+//!
+//! One job at a time. The caller publishes a job by counting `job` up (Release), does part 0 itself, and waits until every
+//! worker has counted its `done` up to the same number. Started at the first job that needs it, never at import.
+//!
+//! Fork: handlers hold the locks across the fork. The child forgets the parent's pool (its threads do not exist there; the memory is
+//! leaked, not dropped) and starts its own at its first job.
+
+use super::threads::available;
+use crate::workspace::{LOCK, SpinLock};
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Arc, Once, OnceLock};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+type Job = *const (dyn Fn(usize) + Sync);
+
+/// How long a worker looks for the next job before it parks.
+const SPIN: Duration = Duration::from_micros(50);
+
+/// What the caller and one worker share; a cache line of its own.
+#[repr(align(128))]
+struct Slot {
+    job: AtomicUsize,
+    done: AtomicUsize,
+    parked: AtomicBool,
+    work: UnsafeCell<Option<(Job, usize, bool)>>,
+    panic: UnsafeCell<Option<Box<dyn Any + Send>>>,
+}
+
+// SAFETY: `work` and `panic` are written by one side only after it has seen the other side's counter (Acquire) and before it
+// counts its own up (Release).
+unsafe impl Sync for Slot {}
+// SAFETY: as above.
+unsafe impl Send for Slot {}
+
+struct Worker {
+    slot: Arc<Slot>,
+    thread: Thread,
+}
+
+struct Pool {
+    workers: Vec<Worker>,
+}
+
+static POOL: AtomicPtr<Pool> = AtomicPtr::new(std::ptr::null_mut());
+static BUSY: AtomicBool = AtomicBool::new(false);
+static STARTING: SpinLock = SpinLock::new();
+static FORK_HANDLERS: Once = Once::new();
+
+thread_local! {
+    /// Set while this thread runs a part, so that a kernel called from a kernel stays on its thread.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Cores of this process, asked once.
+fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(available)
+}
+
+fn work_loop(slot: &Slot) {
+    INSIDE.set(true);
+    let mut last = 0;
+    loop {
+        let mut started = None;
+        let mut spins = 0u32;
+        while slot.job.load(Ordering::Acquire) == last {
+            spins += 1;
+            if spins % 64 != 0 {
+                std::hint::spin_loop();
+                continue;
+            }
+            if started.get_or_insert_with(Instant::now).elapsed() < SPIN {
+                continue;
+            }
+            slot.parked.store(true, Ordering::SeqCst);
+            if slot.job.load(Ordering::SeqCst) == last {
+                std::thread::park();
+            }
+            slot.parked.store(false, Ordering::SeqCst);
+        }
+        last = slot.job.load(Ordering::Acquire);
+        // SAFETY: the caller wrote `work` before it counted `job` up, and waits for `done` before it writes again.
+        if let Some((job, index, flush)) = unsafe { (*slot.work.get()).take() } {
+            weft_simd::set_flush_denormal(flush);
+            // SAFETY: the closure lives on the caller's stack until `done` is counted up.
+            let result = catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(index) }));
+            if let Err(payload) = result {
+                // SAFETY: the caller reads `panic` only after `done`.
+                unsafe { *slot.panic.get() = Some(payload) };
+            }
+        }
+        slot.done.store(last, Ordering::Release);
+    }
+}
+
+fn start_worker(number: usize) -> Option<Worker> {
+    let slot = Arc::new(Slot {
+        job: AtomicUsize::new(0),
+        done: AtomicUsize::new(0),
+        parked: AtomicBool::new(false),
+        work: UnsafeCell::new(None),
+        panic: UnsafeCell::new(None),
+    });
+    let theirs = slot.clone();
+    let handle = std::thread::Builder::new().name(format!("weft-{number}")).spawn(move || work_loop(&theirs)).ok()?;
+    Some(Worker { slot, thread: handle.thread().clone() })
+}
+
+extern "C" fn before_fork() {
+    while BUSY.swap(true, Ordering::Acquire) {
+        std::thread::yield_now();
+    }
+    STARTING.lock();
+    LOCK.lock();
+}
+
+extern "C" fn after_fork_in_parent() {
+    LOCK.unlock();
+    STARTING.unlock();
+    BUSY.store(false, Ordering::Release);
+}
+
+extern "C" fn after_fork_in_child() {
+    POOL.store(std::ptr::null_mut(), Ordering::Release);
+    after_fork_in_parent();
+}
+
+/// The pool with at least `workers` workers, as far as the system lets them start. Call with BUSY held.
+fn pool(workers: usize) -> &'static Pool {
+    STARTING.lock();
+    FORK_HANDLERS.call_once(|| {
+        // SAFETY: the handlers are plain functions of this library, which is never unloaded.
+        #[cfg(unix)]
+        unsafe {
+            libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child));
+        }
+    });
+    let mut current = POOL.load(Ordering::Acquire);
+    if current.is_null() {
+        current = Box::into_raw(Box::new(Pool { workers: Vec::new() }));
+        POOL.store(current, Ordering::Release);
+    }
+    // SAFETY: BUSY is held, so nobody else looks at the pool, which is never freed.
+    let pool = unsafe { &mut *current };
+    while pool.workers.len() < workers {
+        match start_worker(pool.workers.len() + 1) {
+            Some(worker) => pool.workers.push(worker),
+            None => break,
+        }
+    }
+    STARTING.unlock();
+    pool
+}
+
+/// Waits for every worker of a job, also when the caller's own part panics.
+struct Waiter<'a> {
+    workers: &'a [Worker],
+    /// More threads than cores: who waits must let others run.
+    crowded: bool,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        for worker in self.workers {
+            let job = worker.slot.job.load(Ordering::Relaxed);
+            let mut spins = 0u32;
+            while worker.slot.done.load(Ordering::Acquire) != job {
+                spins += 1;
+                if spins % 1024 == 0 || self.crowded {
+                    std::thread::yield_now();
+                } else {
+                    std::hint::spin_loop();
+                }
+            }
+        }
+    }
+}
+
+/// Calls `f(0)`, …, `f(parts − 1)`, each exactly once, on as many threads; returns when all are done.
+///
+/// A panic in a part is raised again in the caller, after the others have ended.
+pub fn run(parts: usize, f: &(dyn Fn(usize) + Sync)) {
+    let alone = parts <= 1 || INSIDE.get() || BUSY.swap(true, Ordering::Acquire);
+    if alone {
+        (0..parts).for_each(f);
+        return;
+    }
+    let pool = pool(parts - 1);
+    let workers = &pool.workers[..pool.workers.len().min(parts - 1)];
+    let flush = weft_simd::flush_denormal();
+    // SAFETY: only the lifetime is stretched; `Waiter` does not let this frame end before the workers are done.
+    let job: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(f) };
+    for (i, worker) in workers.iter().enumerate() {
+        // SAFETY: the worker has counted `done` up to `job`, so it does not look at `work`.
+        unsafe { *worker.slot.work.get() = Some((job, i + 1, flush)) };
+        worker.slot.job.fetch_add(1, Ordering::SeqCst);
+        if worker.slot.parked.load(Ordering::SeqCst) {
+            worker.thread.unpark();
+        }
+    }
+    let waiter = Waiter { workers, crowded: parts > cores() };
+    INSIDE.set(true);
+    let own = catch_unwind(AssertUnwindSafe(|| {
+        f(0);
+        // Parts for which no worker could be started.
+        (workers.len() + 1..parts).for_each(f);
+    }));
+    INSIDE.set(false);
+    drop(waiter);
+    let mut panic = own.err();
+    for worker in workers {
+        // SAFETY: the worker is done, and BUSY still keeps other callers away from it.
+        let theirs = unsafe { (*worker.slot.panic.get()).take() };
+        panic = panic.or(theirs);
+    }
+    BUSY.store(false, Ordering::Release);
+    if let Some(payload) = panic {
+        resume_unwind(payload);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU64;
+
+    #[test]
+    fn every_part_runs_once() {
+        for parts in [1, 2, 3, 7, 2, 5] {
+            for _ in 0..50 {
+                let seen: Vec<AtomicU64> = (0..parts).map(|_| AtomicU64::new(0)).collect();
+                run(parts, &|i| {
+                    seen[i].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(seen.iter().all(|s| s.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_comes_back_to_the_caller_and_the_pool_lives_on() {
+        for guilty in 0..3 {
+            let result = catch_unwind(|| run(3, &|i| assert!(i != guilty, "part {i} fails")));
+            let text = *result.unwrap_err().downcast::<String>().unwrap();
+            assert!(text.contains(&format!("part {guilty} fails")), "{text}");
+        }
+        run(3, &|_| {});
+    }
+
+    #[test]
+    fn callers_on_several_threads_do_not_wait_for_each_other() {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let sum = AtomicU64::new(0);
+                        run(3, &|i| {
+                            run(2, &|j| {
+                                sum.fetch_add((i * 2 + j) as u64, Ordering::Relaxed);
+                            });
+                        });
+                        assert_eq!(sum.load(Ordering::Relaxed), 15);
+                    }
+                });
+            }
+        });
+    }
+}

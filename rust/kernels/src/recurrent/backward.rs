@@ -1,0 +1,263 @@
+//! The backward pass of one layer in one direction.
+
+use super::forward::{Cache, run_chain};
+use super::pointwise::Backward;
+use super::weights::{unpack_bias, unpack_gradient};
+use super::{Cell, PackedWeights};
+use crate::error::{Error, check_length};
+use crate::matmul::tile::{TileArguments, tile_rows};
+use crate::matmul::{CHUNK, Right, Start, product};
+use crate::parallel::{self, Shared, part, threads_for};
+use crate::workspace::scratch;
+use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
+use std::ops::Range;
+use weft_simd::{Choice, chosen, dispatch_on};
+
+/// Where gradients go; every buffer is written whole. An empty buffer is not wanted.
+pub struct Gradients<'a, T> {
+    /// As the input.
+    pub x: &'a mut [T],
+    /// `[B, H]`
+    pub h0: &'a mut [T],
+    /// `[B, H]`, LSTM only.
+    pub c0: &'a mut [T],
+    /// `[G·H, I]`
+    pub weight_ih: &'a mut [T],
+    /// `[G·H, H]`
+    pub weight_hh: &'a mut [T],
+    /// `[G·H]`
+    pub bias_ih: &'a mut [T],
+    /// `[G·H]`
+    pub bias_hh: &'a mut [T],
+}
+
+/// Gradients from those of the outputs.
+///
+/// Buffers: x as in the forward pass; dy like y there, or empty for none; `last` are the gradients of h_n and c_n `[B, H]`, or
+/// absent. The cache's gates are overwritten and the cache is spent, unless `retain`, which works on a copy.
+pub fn backward<T: Real>(
+    weights: &PackedWeights<T>,
+    cache: &mut Cache<T>,
+    x: &[T],
+    dy: &[T],
+    dy_stride: usize,
+    last: (Option<&[T]>, Option<&[T]>),
+    retain: bool,
+    gradients: Gradients<'_, T>,
+) -> Result<()> {
+    let (cell, sizes) = (weights.cell, weights.sizes);
+    let Some((back_input, back_recurrent)) = &weights.backward else {
+        return Err(Error::Config("[recurrent] the weights were packed for the forward pass only".into()));
+    };
+    if cache.spent {
+        return Err(Error::Config("[recurrent] a second backward pass needs retain_graph=True in the first".into()));
+    }
+    let (batch, hidden, padded) = (cache.steps.batch, sizes.hidden, sizes.padded::<T>());
+    let (rows, slots) = (cache.steps.rows(), cell.slots() * padded);
+    let all_rows = cache.steps.steps * batch;
+    check_length("recurrent", "input", x.len(), all_rows * sizes.input)?;
+    if !dy.is_empty() {
+        check_length("recurrent", "output gradient", dy.len(), (all_rows - 1) * dy_stride + hidden)?;
+    }
+
+    let mut copy = retain.then(|| {
+        let mut copy = scratch::<T>(cache.gates.len());
+        copy.copy_from_slice(&cache.gates);
+        copy
+    });
+    cache.spent = !retain;
+    let steps = &cache.steps;
+    let sorted_dy = (!dy.is_empty() && !(steps.is_direct())).then(|| {
+        let mut sorted = scratch::<T>(rows * hidden);
+        steps.gather(dy, dy_stride, hidden, &mut sorted);
+        sorted
+    });
+    let (dy_rows, dy_stride) = match &sorted_dy {
+        Some(sorted) => (sorted.as_ptr(), hidden),
+        None if dy.is_empty() => (std::ptr::null(), 0),
+        None => (dy.as_ptr(), dy_stride),
+    };
+    let mut dh = scratch::<T>(batch * padded);
+    let mut dc = scratch::<T>(if cell.has_cell_state() { batch * padded } else { 0 });
+    dh.fill(T::ZERO);
+    dc.fill(T::ZERO);
+    for (j, &b) in steps.order.iter().enumerate() {
+        for (to, from) in [(&mut dh, last.0), (&mut dc, last.1)] {
+            if let (Some(from), false) = (from, to.is_empty()) {
+                to[j * padded..j * padded + hidden].copy_from_slice(&from[b * hidden..(b + 1) * hidden]);
+            }
+        }
+    }
+
+    let gates = copy.as_deref_mut().unwrap_or(&mut cache.gates);
+    let pass = Pass {
+        choice: chosen(),
+        weights,
+        back_recurrent,
+        cache_h: cache.h.as_ptr(),
+        cache_c: cache.c.as_ptr(),
+        steps,
+        gates: Shared(gates.as_mut_ptr()),
+        dy: dy_rows,
+        dy_stride,
+        dh: Shared(dh.as_mut_ptr()),
+        dc: Shared(dc.as_mut_ptr()),
+    };
+    let work = 2.0 * rows as f64 * hidden as f64 * (cell.gates() * padded) as f64;
+    let threads = threads_for(work).min((batch / 4).max(1));
+    parallel::run(threads, &|index| pass.run(steps.cut(threads, index)));
+
+    for (j, &b) in steps.order.iter().enumerate() {
+        for (to, from) in [(&mut *gradients.h0, &dh), (&mut *gradients.c0, &dc)] {
+            if !to.is_empty() && !from.is_empty() {
+                to[b * hidden..(b + 1) * hidden].copy_from_slice(&from[j * padded..j * padded + hidden]);
+            }
+        }
+    }
+
+    let columns = cell.gates() * padded;
+    let block = |first_slot: usize| {
+        // SAFETY: a row of the gates buffer holds `slots` numbers, of which these are a part.
+        unsafe {
+            let pointer = gates.as_ptr().add(first_slot * T::WIDTH);
+            let view = MatrixView::from_raw(pointer, rows, columns, slots as isize, 1);
+            if cell == Cell::Gru { view.in_blocks(3 * T::WIDTH, 4 * T::WIDTH) } else { view }
+        }
+    };
+    let (d_input, d_recurrent) = (block(0), block(cell.recurrent_slot()));
+    if !gradients.x.is_empty() {
+        check_length("recurrent", "input gradient", gradients.x.len(), all_rows * sizes.input)?;
+        if steps.is_direct() {
+            let to = MatrixViewMut::new(gradients.x, rows, sizes.input);
+            product(d_input, Right::Packed(back_input), to, Start::Zero);
+        } else {
+            let mut dx = scratch::<T>(rows * sizes.input);
+            product(d_input, Right::Packed(back_input), MatrixViewMut::new(&mut dx, rows, sizes.input), Start::Zero);
+            steps.scatter(&dx, sizes.input, gradients.x, sizes.input);
+        }
+    }
+    if !gradients.weight_ih.is_empty() {
+        check_length("recurrent", "weight_ih", gradients.weight_ih.len(), cell.gates() * hidden * sizes.input)?;
+        let x_rows: &[T] = cache.x.as_deref().unwrap_or(x);
+        let mut transposed = scratch::<T>(sizes.input * columns);
+        let left = MatrixView::new(x_rows, rows, sizes.input).transposed();
+        let to = MatrixViewMut::new(&mut transposed, sizes.input, columns);
+        product(left, Right::View(d_input), to, Start::Zero);
+        unpack_gradient(sizes, cell.input_gates(), sizes.input, &transposed, gradients.weight_ih);
+    }
+    if !gradients.weight_hh.is_empty() {
+        check_length("recurrent", "weight_hh", gradients.weight_hh.len(), cell.gates() * hidden * hidden)?;
+        // Row (t, j) of the gates goes with h of row (t − 1, j): the same place in the buffer that begins with h0 while no row ends.
+        let even = rows == all_rows;
+        let mut before = scratch::<T>(if even { 0 } else { rows * hidden });
+        if !even {
+            for t in 0..steps.steps {
+                let from = if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
+                let count = steps.active[t] * hidden;
+                let to = steps.offsets[t] * hidden;
+                before[to..to + count].copy_from_slice(&cache.h[from * hidden..from * hidden + count]);
+            }
+        }
+        let h_rows: &[T] = if even { &cache.h[..rows * hidden] } else { &before };
+        let mut transposed = scratch::<T>(hidden * columns);
+        let left = MatrixView::new(h_rows, rows, hidden).transposed();
+        product(left, Right::View(d_recurrent), MatrixViewMut::new(&mut transposed, hidden, columns), Start::Zero);
+        unpack_gradient(sizes, cell.recurrent_gates(), hidden, &transposed, gradients.weight_hh);
+    }
+    if !gradients.bias_ih.is_empty() {
+        let mut sums = scratch::<T>(slots);
+        reduction::sum(1, rows, slots, gates, &mut sums)?;
+        unpack_bias(cell, sizes, cell.input_gates(), 0, &sums, gradients.bias_ih);
+        unpack_bias(cell, sizes, cell.recurrent_gates(), cell.recurrent_slot(), &sums, gradients.bias_hh);
+    }
+    Ok(())
+}
+
+struct Pass<'a, T> {
+    choice: Choice,
+    weights: &'a PackedWeights<T>,
+    back_recurrent: &'a crate::matmul::PackedMatrix<T>,
+    cache_h: *const T,
+    cache_c: *const T,
+    steps: &'a super::steps::Steps,
+    gates: Shared<T>,
+    dy: *const T,
+    dy_stride: usize,
+    dh: Shared<T>,
+    dc: Shared<T>,
+}
+
+// SAFETY: the pointers of a pass are read, or written in rows that belong to one thread.
+unsafe impl<T: Sync> Sync for Pass<'_, T> {}
+
+impl<T: Real> Pass<'_, T> {
+    /// Takes the sorted rows of one thread back through all steps.
+    fn run(&self, rows: Range<usize>) {
+        let (cell, sizes, steps) = (self.weights.cell, self.weights.sizes, self.steps);
+        let (batch, hidden, padded) = (steps.batch, sizes.hidden, sizes.padded::<T>());
+        let slots = cell.slots() * padded;
+        let packed = self.back_recurrent;
+        let k = cell.gates() * padded;
+        let segment = if cell == Cell::Gru { 3 * T::WIDTH } else { k };
+        let gap = if cell == Cell::Gru { T::WIDTH as isize } else { 0 };
+        for t in (0..steps.steps).rev() {
+            let end = rows.end.min(steps.active[t]);
+            if rows.start >= end {
+                continue;
+            }
+            let before = if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
+            let now = batch + steps.offsets[t];
+            let first = rows.start;
+            let row = steps.offsets[t] + first;
+            // SAFETY: rows first..end of step t lie within the buffers and belong to this thread.
+            unsafe {
+                let state = |base: *const T, row: usize, stride: usize| {
+                    if base.is_null() { base } else { base.wrapping_add((row + first) * stride) }
+                };
+                dispatch_on(self.choice, Backward {
+                    cell,
+                    rows: end - first,
+                    units: hidden,
+                    gates: self.gates.0.add(row * slots),
+                    gates_stride: slots,
+                    h_before: state(self.cache_h, before, hidden),
+                    h: state(self.cache_h, now, hidden),
+                    h_stride: hidden,
+                    c_before: state(self.cache_c, before, padded),
+                    c: state(self.cache_c, now, padded),
+                    c_stride: padded,
+                    dy: if self.dy.is_null() { self.dy } else { self.dy.add(row * self.dy_stride) },
+                    dy_stride: self.dy_stride,
+                    dh: self.dh.0.add(first * padded),
+                    dc: self.dc.0.wrapping_add(first * padded),
+                    state_stride: padded,
+                });
+                // dh_{t−1} += dG_t · R
+                for panel in 0..packed.panels() {
+                    let (column, vectors) = packed.panel(panel);
+                    let cols = (hidden - column).min(packed.width);
+                    let tiles = (end - first).div_ceil(tile_rows(self.choice, vectors));
+                    for tile in 0..tiles {
+                        let cut = part(end - first, tiles, tile);
+                        let chain = TileArguments {
+                            a: self.gates.0.add((row + cut.start) * slots + cell.recurrent_slot() * T::WIDTH).cast_const(),
+                            a_row_stride: slots as isize,
+                            steps: k.min(CHUNK),
+                            lead: segment,
+                            segment,
+                            gap,
+                            b: packed.panel_pointer(panel, 0),
+                            b_stride: vectors * T::WIDTH,
+                            bias: std::ptr::null(),
+                            c: self.dh.0.add((first + cut.start) * padded + column),
+                            c_stride: padded as isize,
+                            accumulate: true,
+                            cols,
+                        };
+                        run_chain::<T>(self.choice, cut.len(), vectors, chain, k);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The forward pass of one layer in one direction.
+
+use super::pointwise::Forward;
+use super::steps::{Layout, Steps};
+use super::{Cell, PackedWeights};
+use crate::error::check_length;
+use crate::matmul::tile::{TileArguments, run_tile, tile_rows};
+use crate::matmul::{CHUNK, Right, Start, product};
+use crate::parallel::{self, Shared, part, threads_for};
+use crate::workspace::{Scratch, scratch};
+use crate::{MatrixView, MatrixViewMut, Real, Result};
+use std::ops::Range;
+use weft_simd::{Choice, chosen, dispatch_on};
+
+/// Initial or final states `[B, H]`, in the caller's row order; c for the LSTM only.
+pub struct State<'a, T> {
+    /// Written: h after each row's last step.
+    pub h: &'a mut [T],
+    /// Written: c after each row's last step; empty without one.
+    pub c: &'a mut [T],
+}
+
+/// What the backward pass needs. It may overwrite `gates`.
+pub struct Cache<T> {
+    pub(super) steps: Steps,
+    /// `[rows, slots · padded units]`
+    pub(super) gates: Scratch<T>,
+    /// h0 in sorted order `[B, H]`, then h `[rows, H]`
+    pub(super) h: Scratch<T>,
+    /// c0 `[B, padded]`, then c `[rows, padded]`; empty without c
+    pub(super) c: Scratch<T>,
+    /// The input's rows in order, when the caller's array has another.
+    pub(super) x: Option<Scratch<T>>,
+    /// The gates hold gradients now: a second backward pass is not possible.
+    pub(super) spent: bool,
+}
+
+impl<T> Cache<T> {
+    /// Whether a backward pass has used the cache up.
+    pub fn is_spent(&self) -> bool {
+        self.spent
+    }
+}
+
+/// Runs a direction of a layer.
+///
+/// Buffers: x `[T, B, I]` (or `[B, T, I]`) is read; `initial` h0 and c0 `[B, H]` are read, zeros when absent; y holds T·B rows that begin
+/// `y_stride` numbers apart, of which the first H are written, zeros beyond a row's length; `last` is written. Rows of
+/// length 0 keep their initial state. With `training` the cache for [`super::backward`] comes back.
+pub fn forward<T: Real>(
+    weights: &PackedWeights<T>,
+    layout: Layout<'_>,
+    x: &[T],
+    initial: (Option<&[T]>, Option<&[T]>),
+    y: &mut [T],
+    y_stride: usize,
+    last: State<'_, T>,
+    training: bool,
+) -> Result<Option<Cache<T>>> {
+    let (cell, sizes) = (weights.cell, weights.sizes);
+    let (batch, hidden, padded) = (layout.batch, sizes.hidden, sizes.padded::<T>());
+    check_length("recurrent", "input", x.len(), layout.steps * batch * sizes.input)?;
+    let y_rows = layout.steps * batch;
+    check_length("recurrent", "output", y.len(), if y_rows == 0 { 0 } else { (y_rows - 1) * y_stride + hidden })?;
+    check_length("recurrent", "h_n", last.h.len(), batch * hidden)?;
+    let with_c = cell.has_cell_state();
+    check_length("recurrent", "c_n", last.c.len(), if with_c { batch * hidden } else { 0 })?;
+    for (name, state) in [("h_0", initial.0), ("c_0", initial.1)] {
+        if let Some(state) = state {
+            check_length("recurrent", name, state.len(), batch * hidden)?;
+        }
+    }
+    let steps = Steps::new(&layout)?;
+    let rows = steps.rows();
+
+    let gathered = (!steps.is_direct()).then(|| {
+        let mut sorted = scratch::<T>(rows * sizes.input);
+        steps.gather(x, sizes.input, sizes.input, &mut sorted);
+        sorted
+    });
+    let x_rows: &[T] = gathered.as_deref().unwrap_or(x);
+
+    let slots = cell.slots() * padded;
+    let mut gates = scratch::<T>(rows * slots);
+    let columns = cell.gates() * padded;
+    // SAFETY: a row of the gates buffer holds `slots` groups; the input's gates are the first of each.
+    let to = unsafe { MatrixViewMut::from_raw(gates.as_mut_ptr(), rows, columns, slots as isize) };
+    let to = match cell {
+        // SAFETY: as above: three of four slots of each group.
+        Cell::Gru => unsafe { to.in_blocks(3 * T::WIDTH, 4 * T::WIDTH) },
+        _ => to,
+    };
+    product(MatrixView::new(x_rows, rows, sizes.input), Right::Packed(&weights.input), to, Start::Bias(&weights.bias));
+
+    let mut h = scratch::<T>((batch + rows) * hidden);
+    let mut c = scratch::<T>(if !with_c { 0 } else { (batch + if training { rows } else { 0 }) * padded });
+    c[..if with_c { batch * padded } else { 0 }].fill(T::ZERO);
+    for (j, &b) in steps.order.iter().enumerate() {
+        match initial.0 {
+            Some(h0) => h[j * hidden..(j + 1) * hidden].copy_from_slice(&h0[b * hidden..(b + 1) * hidden]),
+            None => h[j * hidden..(j + 1) * hidden].fill(T::ZERO),
+        }
+        if let (true, Some(c0)) = (with_c, initial.1) {
+            c[j * padded..j * padded + hidden].copy_from_slice(&c0[b * hidden..(b + 1) * hidden]);
+        }
+    }
+
+    let pass = Pass {
+        choice: chosen(),
+        weights,
+        steps: &steps,
+        gates: Shared(gates.as_mut_ptr()),
+        h: Shared(h.as_mut_ptr()),
+        c: Shared(c.as_mut_ptr()),
+        training,
+    };
+    let work = 2.0 * rows as f64 * hidden as f64 * (cell.gates() * padded) as f64;
+    let threads = threads_for(work).min((batch / 4).max(1));
+    parallel::run(threads, &|index| pass.run(steps.cut(threads, index)));
+
+    for (j, &b) in steps.order.iter().enumerate() {
+        let row = match steps.lengths[j] {
+            0 => j,
+            length => batch + steps.offsets[length - 1] + j,
+        };
+        last.h[b * hidden..(b + 1) * hidden].copy_from_slice(&h[row * hidden..(row + 1) * hidden]);
+        if with_c {
+            let row = if training { row } else { j };
+            last.c[b * hidden..(b + 1) * hidden].copy_from_slice(&c[row * padded..row * padded + hidden]);
+        }
+    }
+    steps.scatter(&h[batch * hidden..], hidden, y, y_stride);
+    Ok(training.then(|| Cache { steps, gates, h, c, x: gathered, spent: false }))
+}
+
+struct Pass<'a, T> {
+    choice: Choice,
+    weights: &'a PackedWeights<T>,
+    steps: &'a Steps,
+    gates: Shared<T>,
+    h: Shared<T>,
+    c: Shared<T>,
+    training: bool,
+}
+
+impl<T: Real> Pass<'_, T> {
+    /// Takes the sorted rows of one thread through all steps. No other thread reads or writes them.
+    fn run(&self, rows: Range<usize>) {
+        let (cell, sizes, steps) = (self.weights.cell, self.weights.sizes, self.steps);
+        let (batch, hidden, padded) = (steps.batch, sizes.hidden, sizes.padded::<T>());
+        let slots = cell.slots() * padded;
+        let packed = &self.weights.recurrent;
+        let tallest = tile_rows(self.choice, packed.width.min(cell.gates() * padded) / T::WIDTH);
+        for t in 0..steps.steps {
+            let end = rows.end.min(steps.active[t]);
+            if rows.start >= end {
+                break;
+            }
+            let before = if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
+            let now = batch + steps.offsets[t];
+            let tiles = (end - rows.start).div_ceil(tallest);
+            for panel in 0..packed.panels() {
+                let (column, vectors) = packed.panel(panel);
+                // Units of this panel: all gates of one vector of them, or four vectors of the single gate of an RNN.
+                let unit = column / cell.gates();
+                let units = (hidden - unit).min(vectors * T::WIDTH / cell.gates());
+                for tile in 0..tiles {
+                    let cut = part(end - rows.start, tiles, tile);
+                    let j = rows.start + cut.start;
+                    // SAFETY: rows j.. of step t lie within gates, h and c and belong to this thread, as do those of the step before.
+                    unsafe {
+                        let gates = self.gates.0.add((steps.offsets[t] + j) * slots + unit * cell.slots());
+                        if cell == Cell::Gru {
+                            let bias = &self.weights.hidden_bias[unit..unit + T::WIDTH];
+                            for i in 0..cut.len() {
+                                let to = gates.add(i * slots + 3 * T::WIDTH);
+                                std::ptr::copy_nonoverlapping(bias.as_ptr(), to, T::WIDTH);
+                            }
+                        }
+                        let h_before = self.h.0.add((before + j) * hidden).cast_const();
+                        let chain = TileArguments {
+                            a: h_before,
+                            a_row_stride: hidden as isize,
+                            steps: hidden.min(CHUNK),
+                            lead: hidden,
+                            segment: hidden,
+                            gap: 0,
+                            b: packed.panel_pointer(panel, 0),
+                            b_stride: vectors * T::WIDTH,
+                            bias: std::ptr::null(),
+                            c: gates.add(cell.recurrent_slot() * T::WIDTH),
+                            c_stride: slots as isize,
+                            accumulate: true,
+                            cols: vectors * T::WIDTH,
+                        };
+                        run_chain::<T>(self.choice, cut.len(), vectors, chain, hidden);
+                        let (c_before, c_now) = if self.training { (before, now) } else { (0, 0) };
+                        let c_at = |row: usize| {
+                            let offset = if cell.has_cell_state() { (row + j) * padded + unit } else { 0 };
+                            self.c.0.wrapping_add(offset)
+                        };
+                        dispatch_on(self.choice, Forward {
+                            cell,
+                            rows: cut.len(),
+                            units,
+                            gates,
+                            gates_stride: slots,
+                            h_before: h_before.add(unit),
+                            h: self.h.0.add((now + j) * hidden + unit),
+                            h_stride: hidden,
+                            c_before: c_at(c_before),
+                            c: c_at(c_now),
+                            c_stride: padded,
+                            training: self.training,
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One tile over all of K by rule R1: chunks after the first start from zero and are added to C.
+///
+/// # Safety
+/// As for [`run_tile`], for `k` steps; A and B are not in blocks shorter than a chunk.
+pub(super) unsafe fn run_chain<T: Real>(choice: Choice, rows: usize, vectors: usize, first: TileArguments<T>, k: usize) {
+    // SAFETY: passed on to the caller; later chunks write to the local sums.
+    unsafe {
+        run_tile::<T, false>(choice, rows, vectors, &first);
+        let mut done = first.steps;
+        while done < k {
+            let mut sums = [T::ZERO; 8 * 4 * 16];
+            let width = vectors * T::WIDTH;
+            let lead = first.lead.min(k);
+            let later = TileArguments {
+                a: offset_in_blocks(first.a, done, lead, first.gap),
+                steps: (k - done).min(CHUNK),
+                lead: first.segment - done % first.segment,
+                b: first.b.add(done * first.b_stride),
+                c: sums.as_mut_ptr(),
+                c_stride: width as isize,
+                accumulate: false,
+                ..first
+            };
+            run_tile::<T, false>(choice, rows, vectors, &later);
+            for i in 0..rows {
+                for j in 0..first.cols {
+                    *first.c.offset(i as isize * first.c_stride + j as isize) += sums[i * width + j];
+                }
+            }
+            done += later.steps;
+        }
+    }
+}
+
+/// Where step `done` of a row in blocks of `block` stands.
+unsafe fn offset_in_blocks<T>(a: *const T, done: usize, block: usize, gap: isize) -> *const T {
+    a.wrapping_offset(done as isize + (done / block) as isize * gap)
+}

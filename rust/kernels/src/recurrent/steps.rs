@@ -1,0 +1,160 @@
+//! The rows of a batch of sequences in the order in which kernels compute them.
+//!
+//! Rows are sorted by length, the longest first (stable); at step t the first `active[t]` rows live. All living rows of all steps
+//! stand one after the other without padding: row j of step t is row `offsets[t] + j`. A reversed direction reads each row
+//! from its own last step to its first.
+
+use crate::error::Error;
+use crate::parallel::{self, Shared};
+use crate::{Real, Result};
+
+/// How the caller's arrays are laid out: `[T, B, …]`, or `[B, T, …]` when batch first.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout<'a> {
+    /// T
+    pub steps: usize,
+    /// B
+    pub batch: usize,
+    /// `[B, T, …]`
+    pub batch_first: bool,
+    /// One length a row, 0 to T, in any order; all T when absent.
+    pub lengths: Option<&'a [i64]>,
+    /// From the last step to the first.
+    pub reverse: bool,
+}
+
+/// The order of computation.
+pub(super) struct Steps {
+    pub steps: usize,
+    pub batch: usize,
+    batch_first: bool,
+    reverse: bool,
+    /// Caller's row of each sorted row.
+    pub order: Vec<usize>,
+    /// Length of each sorted row.
+    pub lengths: Vec<usize>,
+    /// Rows that live at each step.
+    pub active: Vec<usize>,
+    /// First row of each step; the last entry is the number of all rows.
+    pub offsets: Vec<usize>,
+}
+
+impl Steps {
+    pub fn new(layout: &Layout<'_>) -> Result<Self> {
+        let Layout { steps, batch, batch_first, reverse, .. } = *layout;
+        let given = match layout.lengths {
+            None => vec![steps; batch],
+            Some(lengths) => {
+                crate::error::check_length("recurrent", "lengths", lengths.len(), batch)?;
+                for (position, &got) in lengths.iter().enumerate() {
+                    if got < 0 || got as usize > steps {
+                        return Err(Error::Index { room: "recurrent", name: "lengths", bound: steps + 1, got, position });
+                    }
+                }
+                lengths.iter().map(|&l| l as usize).collect()
+            }
+        };
+        let mut order: Vec<usize> = (0..batch).collect();
+        order.sort_by_key(|&b| std::cmp::Reverse(given[b]));
+        let lengths: Vec<usize> = order.iter().map(|&b| given[b]).collect();
+        let active: Vec<usize> = (0..steps).map(|t| lengths.partition_point(|&l| l > t)).collect();
+        let mut offsets = vec![0];
+        for &n in &active {
+            offsets.push(offsets[offsets.len() - 1] + n);
+        }
+        Ok(Self { steps, batch, batch_first, reverse, order, lengths, active, offsets })
+    }
+
+    /// All living rows.
+    pub fn rows(&self) -> usize {
+        self.offsets[self.steps]
+    }
+
+    /// Whether the caller's array already has this order.
+    pub fn is_direct(&self) -> bool {
+        let plain = !self.batch_first || self.batch == 1;
+        plain && !self.reverse && self.rows() == self.steps * self.batch
+    }
+
+    /// The caller's row (of all T·B) behind row j of step t.
+    fn source(&self, t: usize, j: usize) -> usize {
+        let t = if self.reverse { self.lengths[j] - 1 - t } else { t };
+        if self.batch_first { self.order[j] * self.steps + t } else { t * self.batch + self.order[j] }
+    }
+
+    /// Copies the living rows of `from` (`width` numbers each, `stride` apart) into `to`.
+    pub fn gather<T: Real>(&self, from: &[T], stride: usize, width: usize, to: &mut [T]) {
+        let shared = Shared(to.as_mut_ptr());
+        parallel::over_ranges(self.steps, 2 * self.rows() * width * size_of::<T>(), |range| {
+            for t in range {
+                for j in 0..self.active[t] {
+                    let (row, source) = (self.offsets[t] + j, self.source(t, j) * stride);
+                    // SAFETY: every row of `to` belongs to one step, and every step to one thread.
+                    unsafe { shared.slice(row * width..(row + 1) * width) }.copy_from_slice(&from[source..source + width]);
+                }
+            }
+        });
+    }
+
+    /// Copies rows back to the caller's array; rows beyond a length become zeros.
+    pub fn scatter<T: Real>(&self, from: &[T], width: usize, to: &mut [T], stride: usize) {
+        let shared = Shared(to.as_mut_ptr());
+        parallel::over_ranges(self.batch, 2 * self.steps * self.batch * width * size_of::<T>(), |range| {
+            for j in range {
+                for t in 0..self.lengths[j] {
+                    let (row, target) = (self.offsets[t] + j, self.source(t, j) * stride);
+                    // SAFETY: every row of `to` belongs to one sequence, and every sequence to one thread.
+                    unsafe { shared.slice(target..target + width) }.copy_from_slice(&from[row * width..(row + 1) * width]);
+                }
+                for t in self.lengths[j]..self.steps {
+                    let b = self.order[j];
+                    let row = if self.batch_first { b * self.steps + t } else { t * self.batch + b };
+                    // SAFETY: as above.
+                    unsafe { shared.slice(row * stride..row * stride + width) }.fill(T::ZERO);
+                }
+            }
+        });
+    }
+
+    /// Cuts the sorted rows into `parts` ranges of about equal numbers of steps.
+    pub fn cut(&self, parts: usize, index: usize) -> std::ops::Range<usize> {
+        let total = self.rows();
+        let bound = |i: usize| {
+            if i >= parts {
+                return self.batch;
+            }
+            let mut sum = 0;
+            self.lengths.iter().position(|&l| {
+                let here = sum * parts >= total * i;
+                sum += l;
+                here
+            })
+        .unwrap_or(self.batch)
+        };
+        bound(index)..bound(index + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_sorted_and_cut_by_work() {
+        let lengths = [2, 0, 4, 2];
+        let layout = Layout { steps: 4, batch: 4, batch_first: true, lengths: Some(&lengths), reverse: true };
+        let steps = Steps::new(&layout).unwrap();
+        assert_eq!(steps.order, [2, 0, 3, 1]);
+        assert_eq!(steps.active, [3, 3, 1, 1]);
+        assert_eq!(steps.offsets, [0, 3, 6, 7, 8]);
+        assert_eq!((steps.cut(2, 0), steps.cut(2, 1)), (0..1, 1..4));
+        assert_eq!((0..7).map(|i| steps.cut(7, i).len()).sum::<usize>(), 4);
+        let x: Vec<f32> = (0..16).map(|i| i as f32).collect();
+        let mut rows = vec![0.0; 8];
+        steps.gather(&x, 1, 1, &mut rows);
+        assert_eq!(rows, [11.0, 1.0, 13.0, 10.0, 0.0, 12.0, 9.0, 8.0]);
+        let mut back = vec![-1.0; 16];
+        steps.scatter(&rows, 1, &mut back, 1);
+        assert_eq!(back, [0., 1., 0., 0., 0., 0., 0., 0., 8., 9., 10., 11., 12., 13., 0., 0.]);
+    }
+}

@@ -1,0 +1,183 @@
+//! Aligned memory that is used again: scratch of kernels, and the arrays that the tape records.
+//!
+//! A training step asks for the same sizes as the step before it. Freed buffers are kept by size class, so that a step neither
+//! calls the allocator for its activations nor takes page faults for them. What is kept is bounded ([`set_cache_limit`]).
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use weft_simd::Real;
+
+/// Alignment of every buffer: a cache line, and the widest vector.
+pub const ALIGNMENT: usize = 64;
+
+/// Aligned bytes that go back to the cache when dropped. Never uninitialised: fresh ones are zero, used ones hold old numbers.
+pub struct Buffer {
+    pointer: *mut u8,
+    class: usize,
+}
+
+// SAFETY: a buffer owns its bytes, like a Box.
+unsafe impl Send for Buffer {}
+// SAFETY: shared access gives out no mutable pointer but through `as_mut_ptr`, whose user answers for it.
+unsafe impl Sync for Buffer {}
+
+struct Cache {
+    free: BTreeMap<usize, Vec<Buffer>>,
+    bytes: usize,
+    limit: usize,
+}
+
+/// A lock that a forked child can open: the fork handlers of `parallel` hold it across the fork.
+pub(crate) struct SpinLock(AtomicBool);
+
+impl SpinLock {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+    pub(crate) fn lock(&self) {
+        while self.0.swap(true, Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+    }
+    pub(crate) fn unlock(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+pub(crate) static LOCK: SpinLock = SpinLock::new();
+static mut CACHE: Cache = Cache { free: BTreeMap::new(), bytes: 0, limit: 1 << 30 };
+
+fn with_cache<R>(f: impl FnOnce(&mut Cache) -> R) -> R {
+    LOCK.lock();
+    // SAFETY: LOCK is held, so this is the only reference.
+    let result = f(unsafe { &mut *std::ptr::addr_of_mut!(CACHE) });
+    LOCK.unlock();
+    result
+}
+
+/// Sizes are rounded up to an eighth of their power of two, so that neighbouring sizes share buffers and at most 1/8 is lost.
+fn size_class(bytes: usize) -> usize {
+    let bytes = bytes.max(ALIGNMENT);
+    let step = (bytes.next_power_of_two() / 16).max(ALIGNMENT);
+    bytes.div_ceil(step) * step
+}
+
+impl Buffer {
+    /// At least `bytes` bytes: zeros or old numbers.
+    pub fn take(bytes: usize) -> Self {
+        let class = size_class(bytes);
+        let kept = with_cache(|cache| {
+            let buffer = cache.free.get_mut(&class).and_then(Vec::pop);
+            cache.bytes -= if buffer.is_some() { class } else { 0 };
+            buffer
+        });
+        kept.unwrap_or_else(|| {
+            let layout = Layout::from_size_align(class, ALIGNMENT).expect("a buffer fits into the address space");
+            // SAFETY: the layout's size is not zero.
+            let pointer = unsafe { alloc_zeroed(layout) };
+            if pointer.is_null() {
+                handle_alloc_error(layout);
+            }
+            Self { pointer, class }
+        })
+    }
+
+    /// The first byte.
+    pub fn as_mut_ptr(&self) -> *mut u8 {
+        self.pointer
+    }
+
+    fn free(self) {
+        // SAFETY: pointer and layout are those of the allocation, which ends here.
+        unsafe { dealloc(self.pointer, Layout::from_size_align_unchecked(self.class, ALIGNMENT)) };
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let buffer = Self { pointer: self.pointer, class: self.class };
+        let rest = with_cache(|cache| {
+            if cache.bytes + buffer.class > cache.limit {
+                return Some(buffer);
+            }
+            cache.bytes += buffer.class;
+            cache.free.entry(buffer.class).or_default().push(buffer);
+            None
+        });
+        if let Some(buffer) = rest {
+            buffer.free();
+        }
+    }
+}
+
+/// Gives all kept buffers back to the operating system; returns how many bytes that were.
+pub fn empty_cache() -> usize {
+    let (free, bytes) = with_cache(|cache| (std::mem::take(&mut cache.free), std::mem::take(&mut cache.bytes)));
+    free.into_values().flatten().for_each(Buffer::free);
+    bytes
+}
+
+/// Bytes that are kept for use again.
+pub fn cached_bytes() -> usize {
+    with_cache(|cache| cache.bytes)
+}
+
+/// Bounds what is kept, in bytes (1 GiB unless set).
+pub fn set_cache_limit(bytes: usize) {
+    with_cache(|cache| cache.limit = bytes);
+    if cached_bytes() > bytes {
+        empty_cache();
+    }
+}
+
+/// Scratch of a kernel: `len` numbers that hold anything.
+pub struct Scratch<T> {
+    buffer: Buffer,
+    len: usize,
+    kind: std::marker::PhantomData<T>,
+}
+
+/// Takes scratch for `len` numbers.
+pub fn scratch<T: Real>(len: usize) -> Scratch<T> {
+    Scratch { buffer: Buffer::take(len * size_of::<T>()), len, kind: std::marker::PhantomData }
+}
+
+impl<T: Real> std::ops::Deref for Scratch<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        // SAFETY: the buffer is aligned, long enough, initialised, and every bit pattern is a number.
+        unsafe { std::slice::from_raw_parts(self.buffer.pointer.cast(), self.len) }
+    }
+}
+
+impl<T: Real> std::ops::DerefMut for Scratch<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`, and the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.buffer.pointer.cast(), self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_buffer_is_used_again() {
+        let first = Buffer::take(1 << 22);
+        let address = first.as_mut_ptr() as usize;
+        assert_eq!(address % ALIGNMENT, 0);
+        drop(first);
+        let again = Buffer::take((1 << 22) - 100);
+        assert_eq!(again.as_mut_ptr() as usize, address);
+    }
+
+    #[test]
+    fn classes_lose_at_most_an_eighth() {
+        for bytes in [1, 64, 65, 1000, 4097, 1 << 20, (1 << 20) + 1, 12_345_678] {
+            let class = size_class(bytes);
+            assert!(class >= bytes && (class - bytes) <= (bytes / 8).max(ALIGNMENT), "{bytes} -> {class}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Recurrent cells against a plain f64 loop, and the rules: any thread count, instruction set, batch and layout give the same bits.
+//! Gradients are checked from Python (tests/kernels/test_recurrent.py), against NumPy and by central differences.
+
+use weft_kernels::parallel::set_num_threads;
+use weft_kernels::recurrent::{Cell, Gradients, Layout, PackedWeights, Sizes, State, Weights, backward, forward};
+
+const CELLS: [Cell; 4] = [Cell::RnnTanh, Cell::RnnRelu, Cell::Lstm, Cell::Gru];
+
+fn rough(len: usize, seed: usize) -> Vec<f32> {
+    (0..len).map(|i| ((((i + 17 * seed) as f64) * 0.618_033_988_749).fract() - 0.5) as f32 * 0.8).collect()
+}
+
+struct Run {
+    y: Vec<f32>,
+    h: Vec<f32>,
+    dx: Vec<f32>,
+    dw: Vec<f32>,
+    dr: Vec<f32>,
+    db: Vec<f32>,
+}
+
+fn run(cell: Cell, sizes: Sizes, layout: Layout<'_>, x: &[f32]) -> Run {
+    let Sizes { input, hidden } = sizes;
+    let gates = cell.gates() * hidden;
+    let (w, r) = (rough(gates * input, 1), rough(gates * hidden, 2));
+    let (b, c) = (rough(gates, 3), rough(gates, 4));
+    let weights = Weights { input: &w, recurrent: &r, biases: Some((&b, &c)) };
+    let packed = PackedWeights::new(cell, sizes, weights, true).unwrap();
+    let rows = layout.steps * layout.batch;
+    let mut y = vec![f32::NAN; rows * hidden];
+    let (mut h, mut c_n) = (vec![0.0; layout.batch * hidden], vec![0.0; layout.batch * hidden]);
+    let c_len = if cell.has_cell_state() { c_n.len() } else { 0 };
+    let last = State { h: &mut h, c: &mut c_n[..c_len] };
+    let mut cache = forward(&packed, layout, x, (None, None), &mut y, hidden, last, true).unwrap().unwrap();
+    let mut out = Run {
+        dx: vec![f32::NAN; x.len()],
+        dw: vec![0.0; gates * input],
+        dr: vec![0.0; gates * hidden],
+        db: vec![0.0; gates],
+        y,
+        h,
+    };
+    let dy = rough(out.y.len(), 5);
+    let mut db2 = vec![0.0; gates];
+    let gradients = Gradients {
+        x: &mut out.dx,
+        h0: &mut [],
+        c0: &mut [],
+        weight_ih: &mut out.dw,
+        weight_hh: &mut out.dr,
+        bias_ih: &mut out.db,
+        bias_hh: &mut db2,
+    };
+    backward(&packed, &mut cache, x, &dy, hidden, (None, None), false, gradients).unwrap();
+    assert!(cache.is_spent());
+    out
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// One row of the plain equations of torch's documentation.
+fn plain(cell: Cell, sizes: Sizes, x: &[f32]) -> Vec<f64> {
+    let Sizes { input, hidden } = sizes;
+    let gates = cell.gates() * hidden;
+    let (w, r) = (rough(gates * input, 1), rough(gates * hidden, 2));
+    let (b, b2) = (rough(gates, 3), rough(gates, 4));
+    let (mut h, mut c) = (vec![0.0f64; hidden], vec![0.0f64; hidden]);
+    let mut out = Vec::new();
+    for step in x.chunks(input) {
+        let gi: Vec<f64> =
+            (0..gates).map(|g| b[g] as f64 + (0..input).map(|k| w[g * input + k] as f64 * step[k] as f64).sum::<f64>()).collect();
+        let gh: Vec<f64> =
+            (0..gates).map(|g| b2[g] as f64 + (0..hidden).map(|k| r[g * hidden + k] as f64 * h[k]).sum::<f64>()).collect();
+        for u in 0..hidden {
+            let (a, z) = (|g: usize| gi[g * hidden + u], |g: usize| gh[g * hidden + u]);
+            h[u] = match cell {
+                Cell::RnnTanh => (a(0) + z(0)).tanh(),
+                Cell::RnnRelu => (a(0) + z(0)).max(0.0),
+                Cell::Lstm => {
+                    let gate = |g| a(g) + z(g);
+                    c[u] = sigmoid(gate(1)) * c[u] + sigmoid(gate(0)) * gate(2).tanh();
+                    sigmoid(gate(3)) * c[u].tanh()
+                }
+                Cell::Gru => {
+                    let (r, u_gate) = (sigmoid(a(0) + z(0)), sigmoid(a(1) + z(1)));
+                    let n = (a(2) + r * z(2)).tanh();
+                    (1.0 - u_gate) * n + u_gate * h[u]
+                }
+            };
+        }
+        out.extend_from_slice(&h);
+    }
+    out
+}
+
+#[test]
+fn a_row_follows_the_equations_and_does_not_depend_on_its_batch() {
+    for cell in CELLS {
+        for (steps, batch, sizes) in [(5, 7, Sizes { input: 3, hidden: 19 }), (4, 33, Sizes { input: 20, hidden: 64 })] {
+            let x = rough(steps * batch * sizes.input, 6);
+            let layout = Layout { steps, batch, batch_first: true, lengths: None, reverse: false };
+            let whole = run(cell, sizes, layout, &x);
+            for b in 0..batch {
+                let row = &x[b * steps * sizes.input..(b + 1) * steps * sizes.input];
+                let span = b * steps * sizes.hidden..(b + 1) * steps * sizes.hidden;
+                for (got, want) in whole.y[span.clone()].iter().zip(plain(cell, sizes, row)) {
+                    assert!((*got as f64 - want).abs() < 2e-5, "{cell:?}: {got} for {want}");
+                }
+                let alone = run(cell, sizes, Layout { batch: 1, ..layout }, row);
+                assert_eq!(alone.y, &whole.y[span], "{cell:?}: row {b} depends on its batch");
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_and_layouts_change_no_bit() {
+    for cell in CELLS {
+        let (steps, batch, sizes) = (9, 40, Sizes { input: 24, hidden: 48 });
+        let lengths: Vec<i64> = (0..batch as i64).map(|b| (b * 5) % 10).collect();
+        let x = rough(steps * batch * sizes.input, 7);
+        let flip = |x: &[f32], width: usize| -> Vec<f32> {
+            (0..batch * steps * width)
+                .map(|i| x[(i / width % batch * steps + i / width / batch) * width + i % width])
+                .collect()
+        };
+        for reverse in [false, true] {
+            let layout = Layout { steps, batch, batch_first: true, lengths: Some(&lengths), reverse };
+            set_num_threads(1).unwrap();
+            let one = run(cell, sizes, layout, &x);
+            for threads in [2, 3, 7] {
+                set_num_threads(threads).unwrap();
+                let many = run(cell, sizes, layout, &x);
+                assert!(one.y == many.y && one.h == many.h && one.dx == many.dx, "{cell:?} {threads}");
+                assert!(one.dw == many.dw && one.dr == many.dr && one.db == many.db, "{cell:?} {threads}");
+            }
+            set_num_threads(2).unwrap();
+            let other = run(cell, sizes, Layout { batch_first: false, ..layout }, &flip(&x, sizes.input));
+            assert_eq!(other.y, flip(&one.y, sizes.hidden), "{cell:?}: time-major differs");
+            for (b, &length) in lengths.iter().enumerate() {
+                let row = &one.y[b * steps * sizes.hidden..(b + 1) * steps * sizes.hidden];
+                assert!(row[length as usize * sizes.hidden..].iter().all(|y| *y == 0.0), "padding is not zero");
+                let at = match (length, reverse) {
+                    (0, _) => continue,
+                    (_, true) => 0,
+                    (n, false) => (n as usize - 1) * sizes.hidden,
+                };
+                assert_eq!(&row[at..at + sizes.hidden], &one.h[b * sizes.hidden..(b + 1) * sizes.hidden]);
+            }
+        }
+    }
+}
