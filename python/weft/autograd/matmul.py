@@ -1,0 +1,108 @@
+"""Products of matrices, and linear layers on packed weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import _native
+from ..errors import DtypeError, ShapeError, shape_error
+from .buffers import contiguous
+from .reduction import sum_array, sum_to
+from .tensor import Tensor, as_tensor, record
+
+
+def packed(owner: Tensor, key: Any, others: tuple[Tensor | None, ...], make: Any) -> Any:
+    """What `make` packs from tensors, kept on `owner` until the generation of any of them changes (DESIGN §4)."""
+    involved = [owner, *(t for t in others if t is not None)]
+    if not all(t._may_cache() for t in involved):
+        return make()
+    generations = tuple(t._generation for t in involved)
+    if owner._packed is None:
+        owner._packed = {}
+    kept = owner._packed.get(key)
+    if kept is None or kept[0] != generations:
+        kept = generations, make()
+        owner._packed[key] = kept
+    return kept[1]
+
+
+def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The product of two matrices, or of two stacks of them, with any strides."""
+    if min(a.strides, default=0) < 0 or (a.ndim == 3 and not a.flags.c_contiguous):
+        a = contiguous(a)
+    if min(b.strides, default=0) < 0:
+        b = contiguous(b)
+    return _native.matmul(a, b)
+
+
+def _matrices(x: np.ndarray, batch: tuple[int, ...]) -> np.ndarray:
+    """A stack [batches, rows, columns]; axes that are swapped stay a view where the leading axes allow it."""
+    x = np.broadcast_to(x, batch + x.shape[-2:])
+    return x.reshape((-1,) + x.shape[-2:]) if len(batch) != 1 else x
+
+
+def matmul(a: Any, b: Any) -> Tensor:
+    """a @ b as NumPy and torch define it: vectors, matrices, and stacks that broadcast."""
+    a, b = as_tensor(a), as_tensor(b)
+    if a.dtype != b.dtype or a.dtype.kind != "f":
+        raise DtypeError(f"[matmul] expected two arrays of float32 or of float64, got {a.dtype} and {b.dtype}")
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(f"[matmul] expected arrays with axes, got shapes {list(a.shape)} and {list(b.shape)}")
+    if a.ndim == 1:
+        return matmul(a.reshape(1, -1), b).squeeze(-2)
+    if b.ndim == 1:
+        return matmul(a, b.reshape(-1, 1)).squeeze(-1)
+    if a.shape[-1] != b.shape[-2]:
+        raise ShapeError(f"[matmul] expected inner sizes that agree, got {list(a.shape)} and {list(b.shape)}")
+    x, y = a._array, b._array
+    if b.ndim == 2:
+        # A stack times one matrix is one product.
+        rows = x.reshape(-1, x.shape[-1]) if a.ndim != 2 else x
+        result = multiply(rows, y).reshape(x.shape[:-1] + (y.shape[1],))
+
+        def rule(g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            flat = g.reshape(-1, g.shape[-1])
+            return multiply(flat, y.T).reshape(x.shape), multiply(rows.T, flat)
+
+        return record("matmul", result, (a, b), rule)
+    try:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ShapeError(f"[matmul] expected stacks that broadcast, got {list(a.shape)} and {list(b.shape)}") from None
+    left, right = _matrices(x, batch), _matrices(y, batch)
+
+    def stacked_rule(g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        flat = _matrices(g, batch)
+        dx = multiply(flat, right.swapaxes(1, 2)).reshape(batch + x.shape[-2:])
+        dy = multiply(left.swapaxes(1, 2), flat).reshape(batch + y.shape[-2:])
+        return sum_to(dx, x.shape), sum_to(dy, y.shape)
+
+    result = multiply(left, right).reshape(batch + (x.shape[-2], y.shape[-1]))
+    return record("matmul", result, (a, b), stacked_rule)
+
+
+def linear(x: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x · weightᵀ + bias for x [..., I], weight [O, I], bias [O]; the weight is packed once for each of its generations."""
+    x = as_tensor(x, weight)
+    if x.dtype != weight.dtype:
+        raise DtypeError(f"[linear] input: expected {weight.dtype}, got {x.dtype}")
+    if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
+        raise shape_error("linear", "input", f"last dimension {weight.shape[1]}", x.shape)
+    w, shape = weight._array, x.shape
+    rows = contiguous(x._array).reshape(math.prod(shape[:-1]), shape[-1])
+    panels = packed(weight, "linear", (), lambda: _native.pack(w.T))
+    y = _native.linear(rows, panels, None if bias is None else bias._array)
+    needs = x.requires_grad, weight.requires_grad, bias is not None and bias.requires_grad
+
+    def rule(g: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        flat = contiguous(g).reshape(rows.shape[0], w.shape[0])
+        return (
+            multiply(flat, w).reshape(shape) if needs[0] else None,
+            multiply(flat.T, rows) if needs[1] else None,
+            sum_array(flat, [0]) if needs[2] else None,
+        )
+
+    return record("linear", y.reshape(shape[:-1] + (w.shape[0],)), (x, weight, bias), rule)

@@ -1,0 +1,91 @@
+"""Gives Tensor its operators and methods: each is a function of a room of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import activation, elementwise, matmul, reduction, shape
+from .tensor import Tensor
+
+
+def _sizes(sizes: tuple[Any, ...]) -> Sequence[int]:
+    return sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
+
+
+def _squeeze(a: Tensor, dim: int | None = None) -> Tensor:
+    """Without axes of size 1: all of them, or one."""
+    drop = [i for i, n in enumerate(a.shape) if n == 1 and (dim is None or i == dim % a.ndim)]
+    return shape.reshape(a, [n for i, n in enumerate(a.shape) if i not in drop])
+
+
+def _unsqueeze(a: Tensor, dim: int) -> Tensor:
+    """With a new axis of size 1."""
+    sizes = list(a.shape)
+    sizes.insert(dim if dim >= 0 else dim + a.ndim + 1, 1)
+    return shape.reshape(a, sizes)
+
+
+def _flatten(a: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Axes from start to end as one."""
+    end = end_dim % a.ndim
+    return shape.reshape(a, [*a.shape[:start_dim], -1, *a.shape[end + 1 :]])
+
+
+METHODS: dict[str, Any] = {
+    "__add__": elementwise.add,
+    "__radd__": lambda a, b: elementwise.add(b, a),
+    "__sub__": elementwise.sub,
+    "__rsub__": lambda a, b: elementwise.sub(b, a),
+    "__mul__": elementwise.mul,
+    "__rmul__": lambda a, b: elementwise.mul(b, a),
+    "__truediv__": elementwise.div,
+    "__rtruediv__": lambda a, b: elementwise.div(b, a),
+    "__neg__": elementwise.neg,
+    "__pow__": elementwise.power,
+    "__abs__": elementwise.absolute,
+    "__matmul__": matmul.matmul,
+    "__rmatmul__": lambda a, b: matmul.matmul(b, a),
+    "__lt__": lambda a, b: elementwise.compare("less", a, b),
+    "__le__": lambda a, b: elementwise.compare("less_equal", a, b),
+    "__gt__": lambda a, b: elementwise.compare("greater", a, b),
+    "__ge__": lambda a, b: elementwise.compare("greater_equal", a, b),
+    "__eq__": lambda a, b: elementwise.compare("equal", a, b),
+    "__ne__": lambda a, b: elementwise.compare("not_equal", a, b),
+    "__getitem__": shape.index,
+    "abs": elementwise.absolute,
+    "exp": elementwise.exp,
+    "log": elementwise.log,
+    "erf": elementwise.erf,
+    "sqrt": elementwise.sqrt,
+    "pow": elementwise.power,
+    "maximum": elementwise.maximum,
+    "minimum": elementwise.minimum,
+    "masked_fill": elementwise.masked_fill,
+    "where": lambda a, condition, other: elementwise.where(condition, a, other),
+    "matmul": matmul.matmul,
+    "tanh": activation.tanh,
+    "sigmoid": activation.sigmoid,
+    "relu": activation.relu,
+    "softmax": activation.softmax,
+    "log_softmax": activation.log_softmax,
+    "sum": reduction.sum,
+    "mean": reduction.mean,
+    "max": lambda a, dim=None, keepdim=False: reduction.extreme(a, dim, keepdim, True),
+    "min": lambda a, dim=None, keepdim=False: reduction.extreme(a, dim, keepdim, False),
+    "argmax": lambda a, dim=None, keepdim=False: Tensor(a._array.argmax(axis=dim, keepdims=keepdim)),
+    "reshape": lambda a, *sizes: shape.reshape(a, _sizes(sizes)),
+    "view": lambda a, *sizes: shape.reshape(a, _sizes(sizes)),
+    "permute": lambda a, *axes: shape.permute(a, _sizes(axes)),
+    "transpose": shape.transpose,
+    "expand": lambda a, *sizes: shape.expand(a, _sizes(sizes)),
+    "squeeze": _squeeze,
+    "unsqueeze": _unsqueeze,
+    "flatten": _flatten,
+    "split": shape.split,
+    "chunk": shape.chunk,
+}
+
+for _name, _function in METHODS.items():
+    setattr(Tensor, _name, _function)
+Tensor.T = property(lambda a: shape.permute(a, range(a.ndim)[::-1]))  # type: ignore[attr-defined]

@@ -1,0 +1,90 @@
+"""One direction of a recurrent layer, or two, as one operation on the tape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _native
+from . import tape
+from .buffers import contiguous, empty
+from .matmul import packed
+from .tensor import Tensor, record_many, wants
+
+#: weight_ih, weight_hh, bias_ih, bias_hh of a direction.
+Direction = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+
+
+def _packed_weights(cell: str, direction: Direction, backward: bool) -> Any:
+    w_ih, w_hh, b_ih, b_hh = direction
+
+    def make() -> Any:
+        biases = [None if b is None else b._array for b in (b_ih, b_hh)]
+        return _native.RecurrentWeights(cell, w_ih._array, w_hh._array, biases[0], biases[1], backward)
+
+    return packed(w_hh, (cell, backward), (w_ih, b_ih, b_hh), make)
+
+
+def recurrent(
+    cell: str,
+    x: Tensor,
+    directions: Sequence[Direction],
+    h_0: Sequence[Tensor | None],
+    c_0: Sequence[Tensor | None],
+    lengths: np.ndarray | None,
+    batch_first: bool,
+    reverse: Sequence[bool],
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """A layer: x [T, B, I] (or [B, T, I]) through one or two directions.
+
+    Returns the output [T, B, directions · H], and for each direction the last h [B, H] and (LSTM) the last c.
+    """
+    array = contiguous(x._array)
+    batch = array.shape[0 if batch_first else 1]
+    hidden = directions[0][1].shape[1]
+    with_c = cell == "lstm"
+    count = len(directions)
+    parents: list[Tensor | None] = [x]
+    for direction, h, c in zip(directions, h_0, c_0, strict=True):
+        parents += [*direction, h, c]
+    training = wants(*parents)
+    output = empty((*array.shape[:2], count * hidden), array.dtype)
+    weights, caches, h_n, c_n = [], [], [], []
+    for i, (direction, h, c) in enumerate(zip(directions, h_0, c_0, strict=True)):
+        weights.append(_packed_weights(cell, direction, training))
+        states = [None if s is None else contiguous(s._array) for s in (h, c)]
+        h_last, c_last, cache = _native.recurrent_forward(
+            weights[-1], array, batch_first, lengths, reverse[i], *states, output, i * hidden, training
+        )
+        caches.append(cache)
+        h_n.append(h_last)
+        c_n.append(c_last)
+    needs_x = x.requires_grad
+    needs_weights = any(w is not None and w.requires_grad for d in directions for w in d)
+    with_bias = directions[0][2] is not None
+    needs_state = [(h is not None, c is not None) for h, c in zip(h_0, c_0, strict=True)]
+
+    def rule(dy: np.ndarray | None, *last: np.ndarray | None) -> list[np.ndarray | None]:
+        dy = None if dy is None else contiguous(dy)
+        dx: np.ndarray | None = None
+        rest: list[np.ndarray | None] = []
+        for i in range(count):
+            dh, dc = last[i], last[count + i] if with_c else None
+            dh, dc = (None if d is None else contiguous(d) for d in (dh, dc))
+            one, dh_0, dc_0, *parameters = _native.recurrent_backward(
+                weights[i], caches[i], array, dy, i * hidden, dh, dc, batch, with_bias, needs_x, needs_weights,
+                tape.is_retaining(),
+            )  # fmt: skip
+            if needs_x:
+                dx = one if dx is None else dx + one
+            rest += parameters if needs_weights else [None] * 4
+            if not with_bias:
+                rest[-2:] = [None, None]
+            rest += [dh_0 if needs_state[i][0] else None, dc_0 if needs_state[i][1] else None]
+        return [dx, *rest]
+
+    outputs = [output, *h_n, *(c_n if with_c else [])]
+    results = record_many(cell, outputs, parents, rule)
+    return results[0], results[1 : 1 + count], results[1 + count :]

@@ -1,0 +1,108 @@
+"""Sums (Rust, in one fixed order: rule R4), means, maxima."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import _native
+from ..errors import range_error
+from .buffers import contiguous
+from .tensor import Tensor, record
+
+Axis = int | Sequence[int] | None
+
+
+class Extreme(NamedTuple):
+    """A maximum or minimum over an axis: its values, and where they stand."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def sum_array(x: np.ndarray, axes: Sequence[int], keepdims: bool = False) -> np.ndarray:
+    """Sum of a float array over axes, by the kernel; integers and bools by NumPy, where order does not matter."""
+    if x.dtype.kind != "f":
+        return x.sum(axis=tuple(axes), keepdims=keepdims)
+    shape = x.shape
+    keep = [1 if i in axes else n for i, n in enumerate(shape)]
+    # Axes side by side are summed as one, from the last to the first.
+    remaining = sorted(axes, reverse=True)
+    x = contiguous(x)
+    current = list(shape)
+    while remaining:
+        last = remaining.pop(0)
+        first = last
+        while remaining and remaining[0] == first - 1:
+            first = remaining.pop(0)
+        outer, inner = math.prod(current[:first]), math.prod(current[last + 1 :])
+        x = _native.sum(x, outer, math.prod(current[first : last + 1]), inner)
+        current[first : last + 1] = [1] * (last - first + 1)
+    return x.reshape(keep if keepdims else [n for i, n in enumerate(shape) if i not in axes])
+
+
+def sum_to(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The gradient of an operand that was broadcast: summed over the axes that grew."""
+    if gradient.shape == shape:
+        return gradient
+    grown = gradient.ndim - len(shape)
+    axes = list(range(grown)) + [i + grown for i, n in enumerate(shape) if n == 1 and gradient.shape[i + grown] != 1]
+    return sum_array(gradient, axes, keepdims=True).reshape(shape) if axes else gradient.reshape(shape)
+
+
+def _axes(who: str, axis: Axis, ndim: int) -> list[int]:
+    if axis is None:
+        return list(range(ndim))
+    axes = []
+    for a in [axis] if isinstance(axis, int) else axis:
+        if not -ndim <= a < max(ndim, 1):
+            raise range_error(who, "dim", f"a whole number from {-ndim} to {ndim - 1}", a)
+        axes.append(a % max(ndim, 1))
+    return sorted(set(axes)) if ndim else []
+
+
+def sum(a: Tensor, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    """Sum over all axes, one or several."""
+    axes = _axes("sum", dim, a.ndim)
+    shape = a.shape
+
+    def rule(g: np.ndarray) -> tuple[np.ndarray]:
+        return (np.broadcast_to(g.reshape([1 if i in axes else n for i, n in enumerate(shape)]), shape),)
+
+    return record("sum", sum_array(a._array, axes, keepdim), (a,), rule)
+
+
+def mean(a: Tensor, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    """Mean over all axes, one or several."""
+    axes = _axes("mean", dim, a.ndim)
+    return sum(a, axes, keepdim) / float(math.prod(a.shape[i] for i in axes))
+
+
+def extreme(a: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor | Extreme:
+    """Maximum or minimum. Over all axes ties share the gradient; over one axis the first of them gets it."""
+    x, name = a._array, "max" if largest else "min"
+    if dim is None:
+        value = (np.max if largest else np.min)(x)
+
+        def spread(g: np.ndarray) -> tuple[np.ndarray]:
+            ties = x == value
+            return (np.where(ties, g / g.dtype.type(np.count_nonzero(ties)), g.dtype.type(0)),)
+
+        return record(name, np.asarray(value), (a,), spread)
+    axis = _axes(name, dim, a.ndim)[0]
+    indices = np.expand_dims((np.argmax if largest else np.argmin)(x, axis=axis), axis)
+    values = np.take_along_axis(x, indices, axis)
+
+    def rule(g: np.ndarray) -> tuple[np.ndarray]:
+        dx = np.zeros(x.shape, g.dtype)
+        np.put_along_axis(dx, indices, g.reshape(indices.shape), axis)
+        return (dx,)
+
+    if not keepdim:
+        values, where = values.squeeze(axis), indices.squeeze(axis)
+    else:
+        where = indices
+    return Extreme(record(name, values, (a,), rule), Tensor(where))

@@ -1,0 +1,119 @@
+"""Views and rearrangements: no arithmetic, so all of it is NumPy's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError, range_error
+from .tensor import Tensor, _plain_index, as_tensor, record, record_many
+
+
+def clone(a: Tensor) -> Tensor:
+    """A copy; gradients flow through."""
+    return record("clone", a._array.copy(), (a,), lambda g: (g,))
+
+
+def reshape(a: Tensor, shape: Sequence[int]) -> Tensor:
+    """The same elements in C order with other axes; one size may be −1."""
+    before = a.shape
+    try:
+        array = a._array.reshape(shape)
+    except ValueError:
+        raise ShapeError(f"[reshape] expected {a._array.size} elements, got shape {list(shape)} for {list(before)}") from None
+    return record("reshape", array, (a,), lambda g: (g.reshape(before),))
+
+
+def permute(a: Tensor, axes: Sequence[int]) -> Tensor:
+    """Axes in another order."""
+    if sorted(i % max(a.ndim, 1) for i in axes) != list(range(a.ndim)):
+        raise range_error("permute", "dims", f"an order of the {a.ndim} axes", tuple(axes))
+    inverse = np.argsort([i % a.ndim for i in axes])
+    return record("permute", a._array.transpose(axes), (a,), lambda g: (g.transpose(inverse),))
+
+
+def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two axes changed over."""
+    return record("transpose", a._array.swapaxes(dim0, dim1), (a,), lambda g: (g.swapaxes(dim0, dim1),))
+
+
+def expand(a: Tensor, shape: Sequence[int]) -> Tensor:
+    """Axes of size 1 repeated, without a copy; −1 keeps a size."""
+    from .reduction import sum_to
+
+    grown = len(shape) - a.ndim
+    target = [a.shape[i - grown] if n == -1 and i >= grown else n for i, n in enumerate(shape)]
+    before = a.shape
+    return record("expand", np.broadcast_to(a._array, target), (a,), lambda g: (sum_to(g, before),))
+
+
+def index(a: Tensor, key: Any) -> Tensor:
+    """NumPy's indexing: slices, integers, None, Ellipsis, integer and bool arrays."""
+    plain = _plain_index(key)
+    shape, dtype = a.shape, a.dtype
+    parts = plain if isinstance(plain, tuple) else (plain,)
+    simple = all(isinstance(p, (int, slice, type(None), type(Ellipsis), np.integer)) for p in parts)
+
+    def rule(g: np.ndarray) -> tuple[np.ndarray]:
+        dx = np.zeros(shape, dtype)
+        if simple:
+            dx[plain] = g
+        else:
+            # Positions may come more than once; they are added in the order of the index.
+            np.add.at(dx, plain, g)
+        return (dx,)
+
+    return record("index", a._array[plain], (a,), rule)
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Joined along an existing axis."""
+    parts = [as_tensor(t) for t in tensors]
+    if not parts:
+        raise ShapeError("[cat] expected at least one tensor, got none")
+    try:
+        joined = np.concatenate([t._array for t in parts], axis=dim)
+    except ValueError:
+        raise ShapeError(f"[cat] expected equal shapes but for axis {dim}, got {[list(t.shape) for t in parts]}") from None
+    bounds = np.cumsum([t.shape[dim] for t in parts])[:-1]
+    return record("cat", joined, parts, lambda g: tuple(np.split(g, bounds, axis=dim)))
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Joined along a new axis."""
+    parts = [as_tensor(t) for t in tensors]
+    if len({t.shape for t in parts}) != 1:
+        raise ShapeError(f"[stack] expected equal shapes, got {[list(t.shape) for t in parts]}")
+    array = np.stack([t._array for t in parts], axis=dim)
+
+    def rule(g: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(np.moveaxis(g, dim, 0))
+
+    return record("stack", array, parts, rule)
+
+
+def split(a: Tensor, sizes: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Cut along an axis: into pieces of one size (the last may be smaller), or of given sizes."""
+    n = a.shape[dim]
+    if isinstance(sizes, int):
+        if sizes < 1:
+            raise range_error("split", "split_size", "a whole number of at least 1", sizes)
+        sizes = [min(sizes, n - i) for i in range(0, n, sizes)] or [0]
+    if int(np.sum(sizes)) != n:
+        raise ShapeError(f"[split] expected sizes that add up to {n}, got {list(sizes)}")
+    arrays = np.split(a._array, np.cumsum(sizes)[:-1], axis=dim)
+    shapes = [x.shape for x in arrays]
+    dtype = a.dtype
+
+    def rule(*gs: np.ndarray | None) -> tuple[np.ndarray]:
+        filled = [np.zeros(s, dtype) if g is None else g for g, s in zip(gs, shapes, strict=True)]
+        return (np.concatenate(filled, axis=dim),)
+
+    return tuple(record_many("split", arrays, (a,), rule))
+
+
+def chunk(a: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """Cut into at most `chunks` equal pieces."""
+    return split(a, max(1, -(-a.shape[dim] // chunks)), dim)

@@ -1,0 +1,154 @@
+"""The tape: what was computed from what, and the way back.
+
+A node knows the rule that turns output gradients into input gradients, and where those go: to the node of an earlier operation,
+or to a leaf tensor. Tensors hold nodes, nodes never hold the tensors they produced, so there are no reference cycles: when the
+last tensor of a step is gone, so is its tape, without the garbage collector.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ContextDecorator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+Gradient = np.ndarray | None
+Rule = Callable[..., Sequence[Gradient]]
+
+
+class _Mode(threading.local):
+    recording = True
+    retaining = False
+
+
+_mode = _Mode()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded in this thread."""
+    return _mode.recording
+
+
+def is_retaining() -> bool:
+    """Whether the backward pass that runs in this thread keeps the tape for another one."""
+    return _mode.retaining
+
+
+class _Recording(ContextDecorator):
+    """Sets whether operations are recorded, inside a `with` block or a decorated function."""
+
+    def __init__(self, on: bool) -> None:
+        self._on = on
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(_mode.recording)
+        _mode.recording = self._on
+
+    def __exit__(self, *_: object) -> None:
+        _mode.recording = self._before.pop()
+
+
+def no_grad() -> _Recording:
+    """Nothing inside is recorded: inference, or updates of parameters by hand.
+
+    >>> with weft.no_grad():
+    ...     y = layer(x)                      # doctest: +SKIP
+    """
+    return _Recording(False)
+
+
+def enable_grad() -> _Recording:
+    """Operations inside are recorded again, within `no_grad`."""
+    return _Recording(True)
+
+
+class Node:
+    """One recorded operation."""
+
+    __slots__ = ("edges", "generations", "name", "outputs", "rule")
+
+    def __init__(self, name: str, parents: Sequence[Tensor | None], outputs: int, rule: Rule) -> None:
+        self.name = name
+        self.outputs = outputs
+        self.rule: Rule | None = rule
+        #: For each input: nothing, a leaf tensor, or (node, which of its outputs).
+        self.edges: list[Any] = []
+        self.generations: list[int] = []
+        for parent in parents:
+            if parent is None or not parent.requires_grad:
+                self.edges.append(None)
+                self.generations.append(0)
+            elif parent._node is None:
+                self.edges.append(parent)
+                self.generations.append(parent._generation)
+            else:
+                self.edges.append((parent._node, parent._index))
+                self.generations.append(0)
+
+    def gradients(self, outputs: list[Gradient], retain: bool) -> Sequence[Gradient]:
+        """Input gradients from output gradients; the node is used up unless `retain`."""
+        if self.rule is None:
+            raise RuntimeError(
+                f"[{self.name}] backward: the tape was used up by an earlier backward pass; "
+                "ask that one for retain_graph=True to go through it again"
+            )
+        for edge, generation in zip(self.edges, self.generations, strict=True):
+            if edge is not None and not isinstance(edge, tuple) and edge._generation != generation:
+                raise RuntimeError(
+                    f"[{self.name}] backward: a parameter of shape {list(edge.shape)} was changed in place after the forward pass"
+                )
+        rule = self.rule
+        if not retain:
+            self.rule = None
+        return rule(*outputs)
+
+
+def _ordered(root: Node) -> list[Node]:
+    """Every node that the root depends on, later operations first. Iterative: a tape may be thousands of operations deep."""
+    order: list[Node] = []
+    seen: set[int] = set()
+    stack: list[tuple[Node, bool]] = [(root, False)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+            continue
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        stack.append((node, True))
+        for edge in node.edges:
+            if isinstance(edge, tuple) and id(edge[0]) not in seen:
+                stack.append((edge[0], False))
+    order.reverse()
+    return order
+
+
+def run_backward(roots: Sequence[tuple[Node, int, np.ndarray]], retain: bool) -> None:
+    """Sends gradients from outputs of nodes down to the leaves, where they are added to `grad`."""
+    before = _mode.recording, _mode.retaining
+    _mode.recording, _mode.retaining = False, retain
+    try:
+        pending: dict[int, list[Gradient]] = {}
+        for node, index, gradient in roots:
+            pending.setdefault(id(node), [None] * node.outputs)[index] = gradient
+        for node in _ordered(roots[0][0]):
+            arrived = pending.pop(id(node), None)
+            if arrived is None:
+                continue
+            for edge, gradient in zip(node.edges, node.gradients(arrived, retain), strict=True):
+                if edge is None or gradient is None:
+                    continue
+                if isinstance(edge, tuple):
+                    slots = pending.setdefault(id(edge[0]), [None] * edge[0].outputs)
+                    slots[edge[1]] = gradient if slots[edge[1]] is None else slots[edge[1]] + gradient
+                else:
+                    edge._accumulate(gradient)
+    finally:
+        _mode.recording, _mode.retaining = before

@@ -1,0 +1,319 @@
+"""Tensor: an array, its gradient, and its place on the tape."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DtypeError, ShapeError, shape_error
+from . import tape
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def as_array(value: Any, dtype: Any = None) -> np.ndarray:
+    """Any array-like as an array. Python floats become float32, Python integers int64; arrays keep their dtype."""
+    if isinstance(value, Tensor):
+        array = value._array
+    elif isinstance(value, np.ndarray):
+        array = value
+    elif hasattr(value, "__array__") or not hasattr(value, "__dlpack__"):
+        array = np.asarray(value)
+        if array.dtype == np.float64 and not hasattr(value, "dtype"):
+            array = array.astype(np.float32)
+    else:
+        array = np.from_dlpack(value)
+    if array.dtype == object:
+        raise DtypeError("[tensor] data: expected numbers, got Python objects (rows of uneven length?)")
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+class _WritableView:
+    """Exports a tensor's memory to NumPy; lives as long as any array made from it, which is how a tensor knows of them."""
+
+    __slots__ = ("__array_interface__", "__weakref__", "array")
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.__array_interface__ = array.__array_interface__
+
+
+class Tensor:
+    """An array that remembers how it was computed.
+
+    Made by `weft.tensor(data)`, by layers and by operations. `np.asarray(t)` gives the numbers without a copy: read-only while the
+    tensor takes part in recording (it requires gradients and recording is on), so that nothing changes under the tape.
+
+    >>> x = weft.tensor([[1.0, 2.0]], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad.numpy()
+    array([[2., 4.]], dtype=float32)
+    """
+
+    __slots__ = ("__weakref__", "_array", "_generation", "_index", "_node", "_packed", "_views", "grad", "requires_grad")
+    __array_priority__ = 1000
+
+    def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None) -> None:
+        self._array = as_array(data, dtype)
+        if requires_grad and self._array.dtype not in FLOATS:
+            raise DtypeError(f"[tensor] requires_grad: only float32 and float64 have gradients, got {self._array.dtype}")
+        self.requires_grad = requires_grad
+        self.grad: Tensor | None = None
+        self._node: tape.Node | None = None
+        self._index = 0
+        self._generation = 0
+        self._views: weakref.ref[_WritableView] | None = None
+        self._packed: dict[Any, Any] | None = None
+
+    # What it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+        return self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._array.ndim
+
+    @property
+    def dtype(self) -> np.dtype:
+        """NumPy's dtype."""
+        return self._array.dtype
+
+    @property
+    def is_leaf(self) -> bool:
+        """Made by the user, not by a recorded operation."""
+        return self._node is None
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one axis."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        """Number of axes."""
+        return self._array.ndim
+
+    def numel(self) -> int:
+        """Number of elements."""
+        return self._array.size
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("[tensor] len() of a tensor without axes")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        body = np.array2string(self._array, precision=4, separator=", ", prefix="tensor(")
+        kind = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
+        grad = f", grad_fn=<{self._node.name}>" if self._node else ", requires_grad=True" if self.requires_grad else ""
+        return f"tensor({body}{kind}{grad})"
+
+    # Out of the tape
+
+    def numpy(self) -> np.ndarray:
+        """The numbers, without a copy.
+
+        Read-only if the tensor requires gradients and recording is on. Otherwise writable; the tensor then counts as
+        changed for as long as the array (or a view of it) lives, so nothing derived from its numbers is cached meanwhile.
+        """
+        if self._node is not None or (self.requires_grad and tape.is_grad_enabled()) or not self._array.flags.writeable:
+            view = self._array.view()
+            view.flags.writeable = False
+            return view
+        self._generation += 1
+        export = self._views() if self._views is not None else None
+        if export is None:
+            export = _WritableView(self._array)
+            self._views = weakref.ref(export)
+        return np.asarray(export)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        if dtype is not None and np.dtype(dtype) != array.dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def item(self) -> float | int | bool:
+        """The number in a tensor of one element."""
+        if self._array.size != 1:
+            raise ShapeError(f"[tensor] item: expected one element, got shape {list(self.shape)}")
+        return self._array.item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        return self._array.tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def detach(self) -> Tensor:
+        """The same numbers, apart from the tape."""
+        return Tensor(self._array)
+
+    def clone(self) -> Tensor:
+        """A copy; gradients flow through."""
+        from .shape import clone
+
+        return clone(self)
+
+    # Gradients
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Sets whether gradients are recorded for a leaf; returns it."""
+        if self._node is not None:
+            raise RuntimeError("[tensor] requires_grad_: only a leaf can change; use detach() for a result")
+        if requires_grad and self._array.dtype not in FLOATS:
+            raise DtypeError(f"[tensor] requires_grad_: only float32 and float64 have gradients, got {self._array.dtype}")
+        self.requires_grad = requires_grad
+        return self
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Adds d self / d leaf to the `grad` of every leaf.
+
+        `gradient`: the gradient of self, same shape; left out for a tensor of one element. `retain_graph` keeps the tape for
+        another call. Gradients of gradients are not available.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("[tensor] backward: this tensor does not require gradients, or was computed under no_grad")
+        if gradient is None:
+            if self._array.size != 1:
+                raise ShapeError(f"[tensor] backward: gradient is needed for shape {list(self.shape)}; it is implied for one element only")
+            array = np.ones(self.shape, self.dtype)
+        else:
+            array = as_array(gradient)
+            if array.shape != self.shape:
+                raise shape_error("tensor", "backward gradient", f"shape {list(self.shape)}", array.shape)
+            if array.dtype != self.dtype:
+                raise DtypeError(f"[tensor] backward gradient: expected {self.dtype}, got {array.dtype}")
+        if self._node is None:
+            self._accumulate(array)
+        else:
+            tape.run_backward([(self._node, self._index, array)], retain_graph)
+
+    def _accumulate(self, gradient: np.ndarray) -> None:
+        self.grad = Tensor(gradient if self.grad is None else self.grad._array + gradient)
+
+    # Changes in place: every door raises the generation
+
+    def _touch(self, who: str) -> None:
+        if self._node is not None:
+            raise RuntimeError(f"[tensor] {who}: a recorded result cannot be changed in place")
+        if self.requires_grad and tape.is_grad_enabled():
+            raise RuntimeError(f"[tensor] {who}: a leaf that requires gradients is changed in place under weft.no_grad() only")
+        if not self._array.flags.writeable:
+            self._array = self._array.copy()
+        self._generation += 1
+
+    @property
+    def generation(self) -> int:
+        """Counts changes of the numbers; packed weights are made anew when it differs."""
+        return self._generation
+
+    def _may_cache(self) -> bool:
+        """No writable view is alive, so the numbers change through doors that raise the generation only."""
+        return self._views is None or self._views() is None
+
+    def copy_(self, source: Any) -> Tensor:
+        """Takes over the numbers of `source`, same shape (or one that broadcasts) and dtype."""
+        array = as_array(source)
+        if array.dtype != self.dtype and array.dtype.kind == "f":
+            raise DtypeError(f"[tensor] copy_: expected {self.dtype}, got {array.dtype}")
+        if np.broadcast_shapes(array.shape, self.shape) != self.shape:
+            raise shape_error("tensor", "copy_", f"shape {list(self.shape)}", array.shape)
+        self._touch("copy_")
+        self._array[...] = array
+        return self
+
+    def fill_(self, value: float) -> Tensor:
+        """Sets every element."""
+        self._touch("fill_")
+        self._array[...] = value
+        return self
+
+    def zero_(self) -> Tensor:
+        """Sets every element to zero."""
+        return self.fill_(0)
+
+    def add_(self, other: Any, *, alpha: float = 1.0) -> Tensor:
+        """self += alpha · other"""
+        self._touch("add_")
+        self._array += as_array(other, self.dtype) * self.dtype.type(alpha)
+        return self
+
+    def sub_(self, other: Any) -> Tensor:
+        """self -= other"""
+        self._touch("sub_")
+        self._array -= as_array(other, self.dtype)
+        return self
+
+    def mul_(self, other: Any) -> Tensor:
+        """self *= other"""
+        self._touch("mul_")
+        self._array *= as_array(other, self.dtype)
+        return self
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._touch("item assignment")
+        self._array[_plain_index(index)] = as_array(value)
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+def _plain_index(index: Any) -> Any:
+    if isinstance(index, tuple):
+        return tuple(i._array if isinstance(i, Tensor) else i for i in index)
+    return index._array if isinstance(index, Tensor) else index
+
+
+def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A leaf with a copy of `data`: array-likes keep their dtype, Python floats become float32, Python integers int64.
+
+    >>> weft.tensor([1.0, 2.0]).dtype
+    dtype('float32')
+    """
+    return Tensor(as_array(data, dtype).copy(), requires_grad)
+
+
+def record(name: str, array: np.ndarray, parents: Sequence[Tensor | None], rule: tape.Rule) -> Tensor:
+    """The result of an operation; `rule` maps its gradient to those of the parents (or None)."""
+    return record_many(name, [array], parents, rule)[0]
+
+
+def record_many(name: str, arrays: Sequence[np.ndarray], parents: Sequence[Tensor | None], rule: tape.Rule) -> list[Tensor]:
+    """The results of an operation with several outputs; the rule gets one gradient (or None) for each."""
+    results = [Tensor(array) for array in arrays]
+    if tape.is_grad_enabled() and any(p is not None and p.requires_grad for p in parents):
+        node = tape.Node(name, parents, len(arrays), rule)
+        for index, result in enumerate(results):
+            result.requires_grad = True
+            result._node, result._index = node, index
+    return results
+
+
+def wants(*parents: Tensor | None) -> bool:
+    """Whether an operation on these will be recorded, and must keep what its backward pass needs."""
+    return tape.is_grad_enabled() and any(p is not None and p.requires_grad for p in parents)
+
+
+def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
+    """Tensors as they are, arrays wrapped, Python scalars in the dtype of `like`."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, (bool, int, float)) and like is not None:
+        return Tensor(np.asarray(value, like.dtype if like.dtype.kind == "f" or isinstance(value, int) else np.float32))
+    return Tensor(as_array(value))

@@ -1,0 +1,133 @@
+"""Arguments, exit codes, and one clear line for every mistake: 2 for a wrong call, 1 for work that failed, 130 after Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import ConfigError, WeftError
+from ..train import NotFiniteError
+
+
+def whole(least: int, most: int | None = None) -> Any:
+    """An argument type: a whole number in a range."""
+
+    def parse(text: str) -> int:
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number {bounds}, got {text!r}") from None
+        if value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"expected a whole number {bounds}, got {value}")
+        return value
+
+    return parse
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors in one line."""
+
+    def error(self, message: str) -> Any:
+        """Ends with exit code 2."""
+        sys.stderr.write(f"{self.prog}: {message} (see {self.prog} --help)\n")
+        raise SystemExit(2)
+
+
+def _training_options(parser: argparse.ArgumentParser, epochs: int, out: str | None) -> None:
+    parser.add_argument("--epochs", type=whole(1, 100_000), default=epochs, metavar="N", help=f"times through the data ({epochs})")
+    parser.add_argument("--seed", type=whole(0, 2**64 - 1), default=1, metavar="N", help="of all random numbers (1)")
+    parser.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads to use; results do not depend on it")
+    what = {"default": out} if out else {"required": True}
+    parser.add_argument("--out", metavar="FOLDER", help=f"where the model goes{f' ({out})' if out else ''}", **what)  # type: ignore[arg-type]
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def build_parser() -> Parser:
+    """All commands and options."""
+    from .demo import EPOCHS
+
+    parser = Parser(prog="weft", description="Trains and runs sequence models on the CPU.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+
+    demo = commands.add_parser("demo", help="learn to pronounce English words, in about two minutes")
+    _training_options(demo, EPOCHS, "runs/demo")
+    demo.add_argument("--words", metavar="A,B,…", help="words to pronounce at the end, instead of ten made-up ones")
+    demo.add_argument("--limit", type=whole(100), metavar="N", help="only N words of the dictionary, for a quick look")
+
+    train = commands.add_parser("train", help="learn from a file of pairs: source, tab, target")
+    train.add_argument("pairs", metavar="PAIRS.tsv")
+    _training_options(train, 10, None)
+    train.add_argument("--tokens", choices=("character", "word"), default="character", help="what both sides are made of")
+    train.add_argument("--source-tokens", choices=("character", "word"), help="what the source is made of")
+    train.add_argument("--target-tokens", choices=("character", "word"), help="what the target is made of")
+    train.add_argument("--cell", choices=("rnn", "lstm", "gru"), default="gru")
+    choices = ("dot", "scaled_dot", "general", "additive", "none")
+    train.add_argument("--attention", choices=choices, default="general")
+    train.add_argument("--hidden", type=whole(2, 65536), default=256, metavar="N", help="units, an even number (256)")
+    train.add_argument("--overwrite", action="store_true", help="replace a model that is in the folder already")
+
+    predict = commands.add_parser("predict", help="what a model says to texts, or to lines on standard input")
+    predict.add_argument("run", metavar="RUN")
+    predict.add_argument("text", nargs="*", metavar="TEXT")
+    predict.add_argument("--beam", type=whole(1, 1000), default=5, metavar="N", help="hypotheses kept; 1 is greedy (5)")
+
+    evaluate = commands.add_parser("evaluate", help="error rates of a model on a file of pairs")
+    evaluate.add_argument("run", metavar="RUN")
+    evaluate.add_argument("pairs", metavar="PAIRS.tsv")
+    evaluate.add_argument("--beam", type=whole(1, 1000), default=5, metavar="N", help="hypotheses kept; 1 is greedy (5)")
+    evaluate.add_argument("--json", action="store_true", help="one JSON object instead of a line")
+    for p in (predict, evaluate):
+        p.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads to use; results do not depend on it")
+        p.add_argument("--allow-unknown", action="store_true", help="read tokens that were never seen in training as <unk>")
+
+    info = commands.add_parser("info", help="this build and machine, or a model's folder")
+    info.add_argument("run", nargs="?", metavar="RUN")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit code."""
+    parser = build_parser()
+    try:
+        arguments = parser.parse_args(argv)
+        if arguments.command is None:
+            parser.error("expected a command: demo, train, predict, evaluate or info")
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    name = f"weft {arguments.command}"
+    try:
+        if getattr(arguments, "threads", None):
+            from ..config import set_num_threads
+
+            set_num_threads(arguments.threads)
+        return _run(arguments)
+    except ConfigError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except (WeftError, NotFiniteError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print(f"{name}: not enough memory", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"{name}: {error.filename or ''}{': ' if error.filename else ''}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{name}: stopped", file=sys.stderr)
+        return 130
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from . import demo, evaluate, info, predict, train
+
+    commands = {"demo": demo.run, "train": train.run, "predict": predict.run, "evaluate": evaluate.run, "info": info.run}
+    return commands[arguments.command](arguments)

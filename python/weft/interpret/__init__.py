@@ -1,0 +1,5 @@
+"""Looking inside: attention maps."""
+
+from .attention import draw_attention, plot_attention
+
+__all__ = ["draw_attention", "plot_attention"]

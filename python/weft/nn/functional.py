@@ -1,0 +1,120 @@
+"""Functions of layers without their parameters, as `torch.nn.functional`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor, as_tensor
+from ..autograd import attention as attention_room
+from ..autograd import loss as loss_room
+from ..autograd.activation import gelu as _gelu
+from ..autograd.activation import log_softmax, relu, sigmoid, softmax, tanh
+from ..autograd.dropout import dropout as _dropout
+from ..autograd.embedding import embedding as _embedding
+from ..autograd.matmul import linear as _linear
+from ..autograd.normalization import layer_norm as _layer_norm
+from ..errors import DtypeError, ShapeError, range_error, shape_error
+from ..random import default_generator
+
+__all__ = [
+    "attention", "cross_entropy", "dropout", "embedding", "gelu", "layer_norm", "linear", "log_softmax", "relu", "sigmoid",
+    "softmax", "tanh",
+]  # fmt: skip
+
+
+def linear(input: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input [..., I] · weightᵀ [I, O] + bias [O] → [..., O].
+
+    >>> F.linear(weft.tensor([[1.0, 2.0]]), weft.tensor([[3.0, 4.0]])).tolist()
+    [[11.0]]
+    """
+    return _linear(input, weight, bias)
+
+
+def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows of weight [V, D] by whole numbers [...] → [..., D]; the row `padding_idx` gets no gradient."""
+    return _embedding(input, weight, padding_idx)
+
+
+def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
+    """Zeroes elements with probability p and scales the others by 1 / (1 − p), in training (Srivastava et al. 2014)."""
+    if not 0.0 <= p <= 1.0:
+        raise range_error("dropout", "p", "a number from 0 to 1", p)
+    a = as_tensor(input)
+    return a if not training or p == 0.0 else _dropout(a, p, *default_generator().next())
+
+
+def gelu(input: Any, approximate: str = "none") -> Tensor:
+    """input · Φ(input) (Hendrycks & Gimpel 2016); `approximate="tanh"` for the approximation."""
+    return _gelu(as_tensor(input), approximate)
+
+
+def layer_norm(
+    input: Any, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """(x − mean) / √(variance + eps) · weight + bias over the last axes (Ba et al. 2016, eq. 4)."""
+    a, shape = as_tensor(input), tuple(normalized_shape)
+    if a.shape[a.ndim - len(shape) :] != shape:
+        raise shape_error("layer_norm", "input", f"last dimensions {list(shape)}", a.shape)
+    return _layer_norm(a, math.prod(shape), weight, bias, eps)
+
+
+def cross_entropy(
+    input: Any, target: Any, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+) -> Tensor:
+    """−log softmax(input)[target], with label smoothing (Szegedy et al. 2016, §7).
+
+    `input` [N, V] or [N, V, …], `target` whole numbers [N] or [N, …]. Positions that hold `ignore_index` count nothing; `reduction` is
+    'mean' (over the others), 'sum' or 'none'. All ignored gives NaN for the mean, as in torch.
+    """
+    a, t = as_tensor(input), as_tensor(target)
+    if a.ndim == 1:
+        return cross_entropy(a.reshape(1, -1), t.reshape(1), ignore_index, reduction, label_smoothing)
+    if a.ndim > 2:
+        if t.shape != (a.shape[0], *a.shape[2:]):
+            raise shape_error("cross_entropy", "target", f"shape {[a.shape[0], *a.shape[2:]]}", t.shape)
+        rows = a.permute(0, *range(2, a.ndim), 1).reshape(-1, a.shape[1])
+        flat = loss_room.cross_entropy(rows, t.reshape(-1), ignore_index, reduction, label_smoothing)
+        return flat.reshape(t.shape) if reduction == "none" else flat
+    return loss_room.cross_entropy(a, t, ignore_index, reduction, label_smoothing)
+
+
+def as_lengths(who: str, lengths: Any, batch: int, most: int) -> np.ndarray | None:
+    """Lengths [B] as the kernels want them; refuses other shapes and numbers outside of 0..most."""
+    if lengths is None:
+        return None
+    array = as_tensor(lengths)._array
+    if array.dtype.kind not in "iu":
+        raise DtypeError(f"[{who}] lengths: expected whole numbers, got {array.dtype}")
+    if array.shape != (batch,):
+        raise shape_error(who, "lengths", f"shape [{batch}]", array.shape)
+    if batch and not (0 <= array.min() and array.max() <= most):
+        raise range_error(who, "lengths", f"whole numbers from 0 to {most}", array.tolist())
+    return np.ascontiguousarray(array, np.int64)
+
+
+def attention(
+    query: Any, key: Any, value: Any, *, energy: Tensor | None = None, scale: float = 1.0, lengths: Any = None
+) -> tuple[Tensor, Tensor]:
+    """Context [B, T, E] and weights [B, T, S] of decoder states over encoder states.
+
+    Query [B, T, D], key [B, S, D], value [B, S, E]. Scores are scale · q·k (Luong et al. 2015), or with an energy vector [D]
+    energy · tanh(q + k) (Bahdanau et al. 2015). Keys beyond `lengths` [B] take no part and are never read.
+    """
+    q, k, v = as_tensor(query), as_tensor(key), as_tensor(value)
+    for name, t in (("query", q), ("key", k), ("value", v)):
+        if t.ndim != 3:
+            raise shape_error("attention", name, "3 dimensions [B, T, D]", t.shape)
+    if k.shape[0] != q.shape[0] or k.shape[2] != q.shape[2]:
+        raise shape_error("attention", "key", f"shape [{q.shape[0]}, S, {q.shape[2]}]", k.shape)
+    if v.shape[:2] != k.shape[:2]:
+        raise shape_error("attention", "value", f"shape [{k.shape[0]}, {k.shape[1]}, E]", v.shape)
+    if not q.dtype == k.dtype == v.dtype:
+        raise DtypeError(f"[attention] expected one dtype, got {q.dtype}, {k.dtype} and {v.dtype}")
+    if energy is not None and energy.shape != (q.shape[2],):
+        raise ShapeError(f"[attention] energy: expected shape [{q.shape[2]}], got {list(energy.shape)}")
+    return attention_room.attention(q, k, v, energy, scale, as_lengths("attention", lengths, k.shape[0], k.shape[1]))

@@ -1,0 +1,193 @@
+"""Module: a tree of layers with named parameters, as `torch.nn.Module`."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..autograd import Tensor, as_array, no_grad
+from ..errors import DtypeError, ShapeError
+from .parameter import Parameter
+
+
+class IncompatibleKeys(NamedTuple):
+    """Names that `load_state_dict` did not find on one side."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
+    """Base of all layers and models: assign parameters and modules as attributes, write `forward`.
+
+    >>> class Double(weft.nn.Module):
+    ...     def forward(self, x):
+    ...         return x * 2.0
+    >>> Double()(weft.tensor([1.0])).tolist()
+    [2.0]
+    """
+
+    training: bool
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "_parameters", OrderedDict())
+        object.__setattr__(self, "_buffers", OrderedDict())
+        object.__setattr__(self, "_modules", OrderedDict())
+        object.__setattr__(self, "training", True)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_parameters" not in self.__dict__:
+            raise AttributeError(f"[{type(self).__name__.lower()}] call super().__init__() before assigning {name!r}")
+        for registry in (self._parameters, self._modules, self._buffers):
+            registry.pop(name, None)
+        self.__dict__.pop(name, None)
+        if isinstance(value, Parameter):
+            self._parameters[name] = value
+        elif isinstance(value, Module):
+            self._modules[name] = value
+        else:
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        for registry in ("_parameters", "_modules", "_buffers"):
+            found = self.__dict__.get(registry, {})
+            if name in found:
+                return found[name]
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        for registry in (self._parameters, self._modules, self._buffers):
+            if name in registry:
+                del registry[name]
+                return
+        object.__delattr__(self, name)
+
+    def register_parameter(self, name: str, value: Parameter | None) -> None:
+        """Adds a parameter by name; None keeps the name free (a bias that is switched off)."""
+        self.__dict__.pop(name, None)
+        self._parameters[name] = value
+
+    def register_buffer(self, name: str, value: Tensor | None) -> None:
+        """Adds a tensor that is saved with the parameters but not trained."""
+        self.__dict__.pop(name, None)
+        self._buffers[name] = value
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """What the module computes; subclasses write it."""
+        raise TypeError(f"[{type(self).__name__.lower()}] this module has no forward()")
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        return self.forward(*inputs, **options)
+
+    # The tree
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Direct submodules by name."""
+        yield from ((n, m) for n, m in self._modules.items() if m is not None)
+
+    def children(self) -> Iterator[Module]:
+        """Direct submodules."""
+        yield from (m for _, m in self.named_children())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and everything below it, by dotted name."""
+        yield prefix, self
+        for name, module in self.named_children():
+            yield from module.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and everything below it."""
+        yield from (m for _, m in self.named_modules())
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """Parameters by dotted name; one that is used twice comes once."""
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
+            for name, p in module._parameters.items():
+                if p is not None and id(p) not in seen:
+                    seen.add(id(p))
+                    yield (f"{path}.{name}" if path else name), p
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters."""
+        yield from (p for _, p in self.named_parameters(recurse=recurse))
+
+    def _named_state(self) -> Iterator[tuple[str, Tensor]]:
+        for path, module in self.named_modules():
+            for registry in (module._parameters, module._buffers):
+                for name, t in registry.items():
+                    if t is not None:
+                        yield (f"{path}.{name}" if path else name), t
+
+    # Modes
+
+    def train(self, mode: bool = True) -> Module:
+        """Switches dropout and its kin on (or off); returns self."""
+        for module in self.modules():
+            object.__setattr__(module, "training", mode)
+        return self
+
+    def eval(self) -> Module:
+        """Switches dropout and its kin off; returns self."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Sets for all parameters whether they are trained; returns self."""
+        for p in self.parameters():
+            p.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the gradients of all parameters."""
+        for p in self.parameters():
+            if set_to_none or p.grad is None:
+                p.grad = None
+            else:
+                p.grad = Tensor(np.zeros(p.shape, p.dtype))
+
+    # State
+
+    def state_dict(self) -> OrderedDict[str, Tensor]:
+        """Parameters and buffers by dotted name, as torch names them; the numbers are shared, not copied."""
+        return OrderedDict((name, t.detach()) for name, t in self._named_state())
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+        """Takes over numbers by name: tensors, arrays, or a PyTorch state dict. Nothing changes unless all of it fits."""
+        own = dict(self._named_state())
+        missing = [n for n in own if n not in state_dict]
+        unexpected = [n for n in state_dict if n not in own]
+        if strict and (missing or unexpected):
+            raise ShapeError(
+                f"[{type(self).__name__.lower()}] load_state_dict: missing names {missing}, unexpected names {unexpected}"
+            )
+        arrays = {}
+        for name, t in own.items():
+            if name not in state_dict:
+                continue
+            value = state_dict[name]
+            array = as_array(value.detach() if hasattr(value, "detach") else value)
+            if array.shape != t.shape:
+                raise ShapeError(f"[{type(self).__name__.lower()}] {name}: expected shape {list(t.shape)}, got {list(array.shape)}")
+            if array.dtype != t.dtype:
+                raise DtypeError(f"[{type(self).__name__.lower()}] {name}: expected {t.dtype}, got {array.dtype}")
+            arrays[name] = array
+        with no_grad():
+            for name, array in arrays.items():
+                own[name].copy_(array)
+        return IncompatibleKeys(missing, unexpected)
+
+    # Looks
+
+    def extra_repr(self) -> str:
+        """What stands between the parentheses of the printed module."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"  ({name}): " + repr(m).replace("\n", "\n  ") for name, m in self.named_children()]
+        if not lines:
+            return f"{type(self).__name__}({self.extra_repr()})"
+        head = f"{type(self).__name__}({self.extra_repr()}"
+        return "\n".join([head, *lines, ")"])
