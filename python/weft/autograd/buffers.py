@@ -37,7 +37,7 @@ def contiguous(array: np.ndarray) -> np.ndarray:
     if array.flags.c_contiguous:
         return array
     if array.dtype.kind != "f":
-        return np.ascontiguousarray(array)
+        return np.asarray(array, order="C")
     result = empty(array.shape, array.dtype)
     np.copyto(result, array)
     return result

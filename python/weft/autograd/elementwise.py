@@ -153,7 +153,9 @@ def maximum(a: Any, b: Any) -> Tensor:
 
 def minimum(a: Any, b: Any) -> Tensor:
     """The smaller of two."""
-    return neg(maximum(neg(as_tensor(a, b if isinstance(b, Tensor) else None)), neg(as_tensor(b, a if isinstance(a, Tensor) else None))))
+    return neg(
+        maximum(neg(as_tensor(a, b if isinstance(b, Tensor) else None)), neg(as_tensor(b, a if isinstance(a, Tensor) else None)))
+    )
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:

@@ -17,7 +17,7 @@ def embedding(indices: Any, weight: Tensor, padding_idx: int | None = None) -> T
     positions = as_tensor(indices)._array
     if positions.dtype.kind not in "iu":
         raise DtypeError(f"[embedding] input: expected int64, got {positions.dtype}")
-    positions = np.ascontiguousarray(positions, np.int64)
+    positions = np.asarray(positions, np.int64, order="C")
     rows = weight.shape[0]
 
     def rule(g: np.ndarray) -> tuple[np.ndarray]:

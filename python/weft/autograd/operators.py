@@ -84,8 +84,8 @@ METHODS: dict[str, Any] = {
     "flatten": _flatten,
     "split": shape.split,
     "chunk": shape.chunk,
+    "T": property(lambda a: shape.permute(a, range(a.ndim)[::-1])),
 }
 
 for _name, _function in METHODS.items():
     setattr(Tensor, _name, _function)
-Tensor.T = property(lambda a: shape.permute(a, range(a.ndim)[::-1]))  # type: ignore[attr-defined]

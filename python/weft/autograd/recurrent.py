@@ -51,12 +51,14 @@ def recurrent(
         parents += [*direction, h, c]
     training = wants(*parents)
     output = empty((*array.shape[:2], count * hidden), array.dtype)
-    weights, caches, h_n, c_n = [], [], [], []
+    weights: list[Any] = []
+    caches: list[Any] = []
+    h_n, c_n = [], []
     for i, (direction, h, c) in enumerate(zip(directions, h_0, c_0, strict=True)):
         weights.append(_packed_weights(cell, direction, training))
-        states = [None if s is None else contiguous(s._array) for s in (h, c)]
+        h_first, c_first = (None if s is None else contiguous(s._array) for s in (h, c))
         h_last, c_last, cache = _native.recurrent_forward(
-            weights[-1], array, batch_first, lengths, reverse[i], *states, output, i * hidden, training
+            weights[-1], array, batch_first, lengths, reverse[i], h_first, c_first, output, i * hidden, training
         )
         caches.append(cache)
         h_n.append(h_last)

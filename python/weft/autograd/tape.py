@@ -136,8 +136,8 @@ def run_backward(roots: Sequence[tuple[Node, int, np.ndarray]], retain: bool) ->
     _mode.recording, _mode.retaining = False, retain
     try:
         pending: dict[int, list[Gradient]] = {}
-        for node, index, gradient in roots:
-            pending.setdefault(id(node), [None] * node.outputs)[index] = gradient
+        for node, index, start in roots:
+            pending.setdefault(id(node), [None] * node.outputs)[index] = start
         for node in _ordered(roots[0][0]):
             arrived = pending.pop(id(node), None)
             if arrived is None:
@@ -145,6 +145,9 @@ def run_backward(roots: Sequence[tuple[Node, int, np.ndarray]], retain: bool) ->
             for edge, gradient in zip(node.edges, node.gradients(arrived, retain), strict=True):
                 if edge is None or gradient is None:
                     continue
+                if not isinstance(gradient, np.ndarray):
+                    # NumPy turns results without axes into scalars.
+                    gradient = np.asarray(gradient)
                 if isinstance(edge, tuple):
                     slots = pending.setdefault(id(edge[0]), [None] * edge[0].outputs)
                     slots[edge[1]] = gradient if slots[edge[1]] is None else slots[edge[1]] + gradient

@@ -16,10 +16,28 @@ from .summary import write_summary
 
 EPOCHS = 4
 #: Words of no dictionary.
-WORDS = ("weftly", "brontique", "flurbish", "gnomelette", "quizzarium", "splendorfy", "thraxton", "umbrellify", "vexatron", "zephyrine")
+WORDS = (
+    "weftly",
+    "brontique",
+    "flurbish",
+    "gnomelette",
+    "quizzarium",
+    "splendorfy",
+    "thraxton",
+    "umbrellify",
+    "vexatron",
+    "zephyrine",
+)
 #: Chosen for the two minutes of the demo: see ARCHITECTURE.md.
 MODEL: dict[str, Any] = {"cell": "gru", "attention": "general", "hidden": 256, "embedding": 64}
-TRAINING: dict[str, Any] = {"batch_tokens": 1024, "lr": 4e-3, "warmup": 200, "schedule": "cosine", "weight_decay": 0.01, "clip_norm": 1.0}
+TRAINING: dict[str, Any] = {
+    "batch_tokens": 1024,
+    "lr": 4e-3,
+    "warmup": 200,
+    "schedule": "cosine",
+    "weight_decay": 0.01,
+    "clip_norm": 1.0,
+}
 
 
 def _check_folder(out: Path) -> None:
@@ -44,8 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
     random.manual_seed(arguments.seed)
     model = models.Seq2Seq.from_pairs(learn, tokens=("character", "word"), **MODEL)
     check_known(model.source_vocabulary, [(f"--words {w!r}", w) for w in words], False)
-    print(f"The CMU Pronouncing Dictionary: {len(parts.train):,} words to learn from, {len(parts.valid):,} to check with while learning,")
-    print(f"{len(parts.test):,} kept for the end. A network of {model.count_parameters():,} numbers reads letters and says phonemes.")
+    print(
+        f"The CMU Pronouncing Dictionary: {len(parts.train):,} words to learn from, {len(parts.valid):,} to check with while learning,"
+    )
+    print(
+        f"{len(parts.test):,} kept for the end. A network of {model.count_parameters():,} numbers reads letters and says phonemes."
+    )
     history = train.fit(model, learn, valid=check, epochs=arguments.epochs, out=out, progress=progress, **TRAINING)
     if history.interrupted:
         write_summary(out, model, history, arguments.seed, task="demo")

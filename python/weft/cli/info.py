@@ -18,7 +18,9 @@ def run(arguments: argparse.Namespace) -> int:
     model = models.load(arguments.run)
     options = ", ".join(f"{k}={v}" for k, v in model.options.items())
     print(f"{type(model).__name__}: {options}")
-    print(f"source: {len(model.source_vocabulary)} {model.source_vocabulary.kind}s, target: {len(model.target_vocabulary)}", end=" ")
+    print(
+        f"source: {len(model.source_vocabulary)} {model.source_vocabulary.kind}s, target: {len(model.target_vocabulary)}", end=" "
+    )
     print(f"{model.target_vocabulary.kind}s")
     print(model.summary())
     summary = Path(arguments.run) / "summary.json"

@@ -38,11 +38,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def _training_options(parser: argparse.ArgumentParser, epochs: int, out: str | None) -> None:
-    parser.add_argument("--epochs", type=whole(1, 100_000), default=epochs, metavar="N", help=f"times through the data ({epochs})")
+    parser.add_argument(
+        "--epochs", type=whole(1, 100_000), default=epochs, metavar="N", help=f"times through the data ({epochs})"
+    )
     parser.add_argument("--seed", type=whole(0, 2**64 - 1), default=1, metavar="N", help="of all random numbers (1)")
     parser.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads to use; results do not depend on it")
-    what = {"default": out} if out else {"required": True}
-    parser.add_argument("--out", metavar="FOLDER", help=f"where the model goes{f' ({out})' if out else ''}", **what)  # type: ignore[arg-type]
+    what: dict[str, Any] = {"default": out} if out else {"required": True}
+    parser.add_argument("--out", metavar="FOLDER", help=f"where the model goes{f' ({out})' if out else ''}", **what)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 

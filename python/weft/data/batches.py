@@ -57,8 +57,8 @@ def batches(pairs: Sequence[Encoded], tokens: int, generator: Generator | None =
     With a generator the order is random: pairs of equal length are shuffled, then batches. Without one it is fixed.
     """
     order = np.arange(len(pairs)) if generator is None else generator.permutation(len(pairs))
-    source = np.array([len(pairs[i].source) for i in order])
-    target = np.array([len(pairs[i].target) + 1 for i in order])
+    source = np.array([len(pairs[i].source) for i in order.tolist()])
+    target = np.array([len(pairs[i].target) + 1 for i in order.tolist()])
     order = order[np.lexsort((source, target))]
     groups: list[list[int]] = [[]]
     for i in order.tolist():

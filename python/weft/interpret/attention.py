@@ -58,7 +58,9 @@ def plot_attention(result: Result, path: str | Path | None = None, *, ax: Any = 
     ax.set_yticks(range(len(target)), target)
     ax.set_xlabel("source")
     ax.set_ylabel("target")
-    ax.set_title(f"{''.join(result.source) if all(len(s) == 1 for s in result.source) else ' '.join(result.source)} → {result.text}")
+    ax.set_title(
+        f"{''.join(result.source) if all(len(s) == 1 for s in result.source) else ' '.join(result.source)} → {result.text}"
+    )
     ax.figure.colorbar(image, ax=ax, label="attention weight")
     if path is not None:
         try:

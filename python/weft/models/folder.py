@@ -60,7 +60,9 @@ def load(path: str | Path, classes: Mapping[str, Any]) -> Any:
     if not isinstance(version, int) or version < 1:
         raise CheckpointError(f"{path / 'config.json'}: format_version {version!r} is not a version")
     if version > FORMAT_VERSION:
-        raise CheckpointError(f"{path}: made by a newer Weft (format {version}, this one reads up to {FORMAT_VERSION}): upgrade weft")
+        raise CheckpointError(
+            f"{path}: made by a newer Weft (format {version}, this one reads up to {FORMAT_VERSION}): upgrade weft"
+        )
     if name not in classes:
         raise CheckpointError(f"{path}: a model of kind {name!r}, this Weft knows {', '.join(classes)}")
     try:

@@ -127,7 +127,13 @@ class Seq2Seq(nn.Module):
         return self.dropout(output), states
 
     def decode(
-        self, tokens: np.ndarray, hidden: list[Tensor], source: Tensor, keys: Tensor, lengths: np.ndarray, steps: np.ndarray | None
+        self,
+        tokens: np.ndarray,
+        hidden: list[Tensor],
+        source: Tensor,
+        keys: Tensor,
+        lengths: np.ndarray,
+        steps: np.ndarray | None,
     ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
         """Target numbers [B, T] from states → logits [B, T, V], attention weights [B, T, S], last states."""
         x = self.dropout(self.target_embedding(tokens))
@@ -221,9 +227,7 @@ class Seq2Seq(nn.Module):
             self.train(training)
         return results
 
-    def _search(
-        self, inputs: list[list[int]], limits: list[int], width: int, n_best: int, penalty: str
-    ) -> list[list[Result]]:
+    def _search(self, inputs: list[list[int]], limits: list[int], width: int, n_best: int, penalty: str) -> list[list[Result]]:
         if width == 1:
             return [[r] for r in greedy(self, inputs, limits)]
         return beam(self, inputs, limits, width, n_best, penalty)

@@ -92,7 +92,7 @@ def as_lengths(who: str, lengths: Any, batch: int, most: int) -> np.ndarray | No
         raise DtypeError(f"[{who}] lengths: expected whole numbers, got {array.dtype}")
     if array.shape != (batch,):
         raise shape_error(who, "lengths", f"shape [{batch}]", array.shape)
-    if batch and not (0 <= array.min() and array.max() <= most):
+    if batch and not (array.min() >= 0 and array.max() <= most):
         raise range_error(who, "lengths", f"whole numbers from 0 to {most}", array.tolist())
     return np.ascontiguousarray(array, np.int64)
 

@@ -170,7 +170,9 @@ class Module:
             value = state_dict[name]
             array = as_array(value.detach() if hasattr(value, "detach") else value)
             if array.shape != t.shape:
-                raise ShapeError(f"[{type(self).__name__.lower()}] {name}: expected shape {list(t.shape)}, got {list(array.shape)}")
+                raise ShapeError(
+                    f"[{type(self).__name__.lower()}] {name}: expected shape {list(t.shape)}, got {list(array.shape)}"
+                )
             if array.dtype != t.dtype:
                 raise DtypeError(f"[{type(self).__name__.lower()}] {name}: expected {t.dtype}, got {array.dtype}")
             arrays[name] = array

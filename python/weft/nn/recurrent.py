@@ -46,7 +46,7 @@ class _Recurrent(Module):
         for layer in range(num_layers):
             width = input_size if layer == 0 else directions * hidden_size
             for direction in range(directions):
-                shapes = {"weight_ih": (rows, width), "weight_hh": (rows, hidden_size)}
+                shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width), "weight_hh": (rows, hidden_size)}
                 if bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
                 for name, shape in shapes.items():
@@ -70,7 +70,7 @@ class _Recurrent(Module):
     def _direction(self, layer: int, direction: int) -> tuple[Any, Any, Any, Any]:
         names = ["weight_ih", "weight_hh"] + (["bias_ih", "bias_hh"] if self.bias else [])
         found = [getattr(self, self._name(n, layer, direction)) for n in names]
-        return (*found, *[None] * (4 - len(found)))  # type: ignore[return-value]
+        return (*found, *[None] * (4 - len(found)))
 
     def _state(self, name: str, state: Any, batch: int, batched: bool, like: Tensor) -> list[Tensor | None]:
         count = self.num_layers * (2 if self.bidirectional else 1)
@@ -202,4 +202,3 @@ class GRU(_Recurrent):
         """Output and h_n; shapes in the class."""
         output, h_n, _ = self._run(input, h_0, None, lengths)
         return output, h_n
-

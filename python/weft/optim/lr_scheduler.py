@@ -87,7 +87,13 @@ class ReduceLROnPlateau(LRScheduler):
     """Multiplies the rate by `factor_` when a measure has not got better for more than `patience` calls of `step(measure)`."""
 
     def __init__(
-        self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10, min_lr: float = 0.0, warmup: int = 0
+        self,
+        optimizer: Optimizer,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        min_lr: float = 0.0,
+        warmup: int = 0,
     ) -> None:
         if mode not in ("min", "max"):
             raise choice_error("plateau", "mode", ("min", "max"), mode)

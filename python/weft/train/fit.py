@@ -209,9 +209,6 @@ def describe(e: Epoch) -> str:
     """An epoch in a few lines."""
     text = f"epoch {e.epoch}: loss {e.train_loss:.3f}"
     if math.isfinite(e.valid_loss):
-        text += (
-            f", validation loss {e.valid_loss:.3f}, token error {e.token_error_rate:.1%}, sequence error {e.sequence_error_rate:.1%}"
-        )
+        text += f", validation loss {e.valid_loss:.3f}, token error {e.token_error_rate:.1%}, sequence error {e.sequence_error_rate:.1%}"
     text += f" ({e.seconds:.1f} s, {e.pairs_per_second:,.0f} pairs/s)"
     return text + "".join(f"\n    {source} → {output}" for source, output in e.samples)
-

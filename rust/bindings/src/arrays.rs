@@ -41,9 +41,10 @@ pub fn shape(array: &Bound<'_, PyUntypedArray>) -> Vec<usize> {
 /// A borrowed input.
 pub fn read<'py, T: Number>(name: &str, array: &Bound<'py, PyUntypedArray>) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
     let py = array.py();
-    let typed = array.as_any().cast::<PyArrayDyn<T>>().map_err(|_| {
-        named(py, "DtypeError", format!("{name}: expected {}, got {}", numpy::dtype::<T>(py), array.dtype()))
-    })?;
+    let typed = array
+        .as_any()
+        .cast::<PyArrayDyn<T>>()
+        .map_err(|_| named(py, "DtypeError", format!("{name}: expected {}, got {}", numpy::dtype::<T>(py), array.dtype())))?;
     let view = typed.try_readonly().map_err(|e| named(py, "ShapeError", format!("{name}: {e}")))?;
     Ok(view)
 }
@@ -61,9 +62,10 @@ pub fn indices<'a>(py: Python<'_>, name: &str, array: &'a PyReadonlyArrayDyn<'_,
 /// A borrowed array that is written in place.
 pub fn write<'py, T: Number>(name: &str, array: &Bound<'py, PyUntypedArray>) -> PyResult<PyReadwriteArrayDyn<'py, T>> {
     let py = array.py();
-    let typed = array.as_any().cast::<PyArrayDyn<T>>().map_err(|_| {
-        named(py, "DtypeError", format!("{name}: expected {}, got {}", numpy::dtype::<T>(py), array.dtype()))
-    })?;
+    let typed = array
+        .as_any()
+        .cast::<PyArrayDyn<T>>()
+        .map_err(|_| named(py, "DtypeError", format!("{name}: expected {}, got {}", numpy::dtype::<T>(py), array.dtype())))?;
     typed.try_readwrite().map_err(|e| named(py, "ShapeError", format!("{name}: {e}")))
 }
 

@@ -8,12 +8,7 @@ use pyo3::prelude::*;
 use weft_kernels::dropout as kernel;
 use weft_kernels::random::Stream;
 
-fn run<'py, T: Number>(
-    py: Python<'py>,
-    x: &Bound<'py, PyUntypedArray>,
-    p: f64,
-    stream: Stream,
-) -> PyResult<Bound<'py, PyAny>> {
+fn run<'py, T: Number>(py: Python<'py>, x: &Bound<'py, PyUntypedArray>, p: f64, stream: Stream) -> PyResult<Bound<'py, PyAny>> {
     let input = read::<T>("x", x)?;
     let input = slice(py, "x", &input)?;
     let y = empty::<T>(py, &shape(x))?;
@@ -24,13 +19,7 @@ fn run<'py, T: Number>(
 
 /// dropout(x, p, key, stream) -> y; the backward pass is the same call on the gradient
 #[pyfunction]
-fn dropout<'py>(
-    py: Python<'py>,
-    x: &Bound<'py, PyUntypedArray>,
-    p: f64,
-    key: u64,
-    stream: u64,
-) -> PyResult<Bound<'py, PyAny>> {
+fn dropout<'py>(py: Python<'py>, x: &Bound<'py, PyUntypedArray>, p: f64, key: u64, stream: u64) -> PyResult<Bound<'py, PyAny>> {
     let stream = Stream { key, stream };
     by_dtype!(x, T => run::<T>(py, x, p, stream))
 }

@@ -17,7 +17,11 @@ fn fill<'py, T: Number>(
     let array = empty::<T>(py, shape)?;
     let output = fresh(&array);
     without_gil(py, || {
-        if normal { stream.fill_normal(a, b, output) } else { stream.fill_uniform(a, b, output) }
+        if normal {
+            stream.fill_normal(a, b, output)
+        } else {
+            stream.fill_uniform(a, b, output)
+        }
         Ok(())
     })?;
     Ok(array.into_any())

@@ -39,8 +39,7 @@ impl<T: Real> Kernel for Forward<'_, T> {
             let mean = sum / T::from_f64(self.classes as f64);
             self.normalizers[row] = z;
             let sharp = z - chosen;
-            self.losses[row] =
-                if self.smoothing == T::ZERO { sharp } else { sharp + self.smoothing * ((z - mean) - sharp) };
+            self.losses[row] = if self.smoothing == T::ZERO { sharp } else { sharp + self.smoothing * ((z - mean) - sharp) };
         }
     }
 }
@@ -65,8 +64,7 @@ pub fn cross_entropy<T: Real>(
     let (shared_losses, shared_normalizers) = (Shared(losses.as_mut_ptr()), Shared(normalizers.as_mut_ptr()));
     parallel::over_ranges(rows, size_of_val(logits) * 4, |range| {
         // SAFETY: rows of different threads are disjoint.
-        let (losses, normalizers) =
-            unsafe { (shared_losses.slice(range.clone()), shared_normalizers.slice(range.clone())) };
+        let (losses, normalizers) = unsafe { (shared_losses.slice(range.clone()), shared_normalizers.slice(range.clone())) };
         dispatch(Forward {
             classes,
             logits: &logits[range.start * classes..range.end * classes],

@@ -171,9 +171,8 @@ pub fn layer_norm_backward<T: Real>(
     parallel::over_ranges(rows, 5 * size_of_val(x), |range| {
         let span = range.start * cols..range.end * cols;
         // SAFETY: rows of different threads are disjoint.
-        let (dx, scaled) = unsafe {
-            (shared_dx.slice(span.clone()), if wants_gain { shared_scaled.slice(span.clone()) } else { &mut [][..] })
-        };
+        let (dx, scaled) =
+            unsafe { (shared_dx.slice(span.clone()), if wants_gain { shared_scaled.slice(span.clone()) } else { &mut [][..] }) };
         dispatch(Backward {
             cols,
             x: &x[span.clone()],

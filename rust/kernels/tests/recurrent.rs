@@ -122,9 +122,7 @@ fn threads_and_layouts_change_no_bit() {
         let lengths: Vec<i64> = (0..batch as i64).map(|b| (b * 5) % 10).collect();
         let x = rough(steps * batch * sizes.input, 7);
         let flip = |x: &[f32], width: usize| -> Vec<f32> {
-            (0..batch * steps * width)
-                .map(|i| x[(i / width % batch * steps + i / width / batch) * width + i % width])
-                .collect()
+            (0..batch * steps * width).map(|i| x[(i / width % batch * steps + i / width / batch) * width + i % width]).collect()
         };
         for reverse in [false, true] {
             let layout = Layout { steps, batch, batch_first: true, lengths: Some(&lengths), reverse };

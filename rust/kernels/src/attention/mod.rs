@@ -128,11 +128,11 @@ pub fn forward<T: Real>(
     let (all_weights, all_context) = (Shared(weights.as_mut_ptr()), Shared(context.as_mut_ptr()));
     in_batches(&s, 1.0, |choice, b| {
         let n = lengths.map_or(s.sources, |l| l[b] as usize);
-        let (q, k, v) = (sequence(q, b, s.targets, s.width), sequence(k, b, s.sources, s.width), sequence(v, b, s.sources, s.values));
+        let (q, k, v) =
+            (sequence(q, b, s.targets, s.width), sequence(k, b, s.sources, s.width), sequence(v, b, s.sources, s.values));
         // SAFETY: each sequence belongs to one thread.
-        let (weights, context) = unsafe {
-            (all_weights.slice(span(b, s.targets * s.sources)), all_context.slice(span(b, s.targets * s.values)))
-        };
+        let (weights, context) =
+            unsafe { (all_weights.slice(span(b, s.targets * s.sources)), all_context.slice(span(b, s.targets * s.values))) };
         match score {
             Score::Dot { scale } => {
                 let keys = MatrixView::new(k, n, s.width).transposed();
@@ -201,7 +201,8 @@ pub fn backward<T: Real>(
     in_batches(&s, 2.0, |choice, b| {
         let shared = &shared;
         let n = lengths.map_or(s.sources, |l| l[b] as usize);
-        let (q, k, v) = (sequence(q, b, s.targets, s.width), sequence(k, b, s.sources, s.width), sequence(v, b, s.sources, s.values));
+        let (q, k, v) =
+            (sequence(q, b, s.targets, s.width), sequence(k, b, s.sources, s.width), sequence(v, b, s.sources, s.values));
         let weights = sequence(weights, b, s.targets, s.sources);
         let d_context = sequence(d_context, b, s.targets, s.values);
         // SAFETY: each sequence belongs to one thread.

@@ -9,10 +9,10 @@ use crate::{MatrixView, MatrixViewMut, Real};
 use std::ops::Range;
 use weft_simd::{Choice, chosen};
 
-/// Steps of k whose panels stay in the caches: a panel's block is 64 KiB. Divides [`CHUNK`].
-const BLOCK_K: usize = 256;
+/// Steps of k whose panels stay in the second-level cache: a panel's block is 128 KiB of f32. Divides [`CHUNK`].
+const BLOCK_K: usize = 512;
 /// Rows of A whose block stays in the second-level cache.
-const BLOCK_M: usize = 384;
+const BLOCK_M: usize = 192;
 /// Columns that are packed at a time when B is not packed yet.
 const BLOCK_N: usize = 2048;
 

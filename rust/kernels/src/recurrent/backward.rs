@@ -214,24 +214,27 @@ impl<T: Real> Pass<'_, T> {
                 let state = |base: *const T, row: usize, stride: usize| {
                     if base.is_null() { base } else { base.wrapping_add((row + first) * stride) }
                 };
-                dispatch_on(self.choice, Backward {
-                    cell,
-                    rows: end - first,
-                    units: hidden,
-                    gates: self.gates.0.add(row * slots),
-                    gates_stride: slots,
-                    h_before: state(self.cache_h, before, hidden),
-                    h: state(self.cache_h, now, hidden),
-                    h_stride: hidden,
-                    c_before: state(self.cache_c, before, padded),
-                    c: state(self.cache_c, now, padded),
-                    c_stride: padded,
-                    dy: if self.dy.is_null() { self.dy } else { self.dy.add(row * self.dy_stride) },
-                    dy_stride: self.dy_stride,
-                    dh: self.dh.0.add(first * padded),
-                    dc: self.dc.0.wrapping_add(first * padded),
-                    state_stride: padded,
-                });
+                dispatch_on(
+                    self.choice,
+                    Backward {
+                        cell,
+                        rows: end - first,
+                        units: hidden,
+                        gates: self.gates.0.add(row * slots),
+                        gates_stride: slots,
+                        h_before: state(self.cache_h, before, hidden),
+                        h: state(self.cache_h, now, hidden),
+                        h_stride: hidden,
+                        c_before: state(self.cache_c, before, padded),
+                        c: state(self.cache_c, now, padded),
+                        c_stride: padded,
+                        dy: if self.dy.is_null() { self.dy } else { self.dy.add(row * self.dy_stride) },
+                        dy_stride: self.dy_stride,
+                        dh: self.dh.0.add(first * padded),
+                        dc: self.dc.0.wrapping_add(first * padded),
+                        state_stride: padded,
+                    },
+                );
                 // dh_{t−1} += dG_t · R
                 for panel in 0..packed.panels() {
                     let (column, vectors) = packed.panel(panel);

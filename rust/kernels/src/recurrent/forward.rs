@@ -199,20 +199,23 @@ impl<T: Real> Pass<'_, T> {
                             let offset = if cell.has_cell_state() { (row + j) * padded + unit } else { 0 };
                             self.c.0.wrapping_add(offset)
                         };
-                        dispatch_on(self.choice, Forward {
-                            cell,
-                            rows: cut.len(),
-                            units,
-                            gates,
-                            gates_stride: slots,
-                            h_before: h_before.add(unit),
-                            h: self.h.0.add((now + j) * hidden + unit),
-                            h_stride: hidden,
-                            c_before: c_at(c_before),
-                            c: c_at(c_now),
-                            c_stride: padded,
-                            training: self.training,
-                        });
+                        dispatch_on(
+                            self.choice,
+                            Forward {
+                                cell,
+                                rows: cut.len(),
+                                units,
+                                gates,
+                                gates_stride: slots,
+                                h_before: h_before.add(unit),
+                                h: self.h.0.add((now + j) * hidden + unit),
+                                h_stride: hidden,
+                                c_before: c_at(c_before),
+                                c: c_at(c_now),
+                                c_stride: padded,
+                                training: self.training,
+                            },
+                        );
                     }
                 }
             }

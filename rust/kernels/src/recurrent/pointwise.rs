@@ -63,8 +63,7 @@ impl<T: Real> Kernel for Forward<T> {
                             o.mul(maths::tanh(c))
                         }
                         Cell::Gru => {
-                            let before =
-                                <T::On<I>>::load_first(self.h_before.add(row * self.h_stride + block * width), count);
+                            let before = <T::On<I>>::load_first(self.h_before.add(row * self.h_stride + block * width), count);
                             let r = maths::sigmoid(gate(1));
                             let z = maths::sigmoid(gate(2));
                             let n = maths::tanh(r.fma(gate(3), gate(0)));

@@ -124,12 +124,14 @@ impl Steps {
                 return self.batch;
             }
             let mut sum = 0;
-            self.lengths.iter().position(|&l| {
-                let here = sum * parts >= total * i;
-                sum += l;
-                here
-            })
-        .unwrap_or(self.batch)
+            self.lengths
+                .iter()
+                .position(|&l| {
+                    let here = sum * parts >= total * i;
+                    sum += l;
+                    here
+                })
+                .unwrap_or(self.batch)
         };
         bound(index)..bound(index + 1)
     }

@@ -61,8 +61,7 @@ impl<T: Real> PackedWeights<T> {
             check_length("recurrent", "bias_hh", bias_hh.len(), gates)?;
         }
         let width = if cell.gates() == 1 { panel_width::<T>() } else { cell.gates() * T::WIDTH };
-        let (input_rows, recurrent_rows) =
-            (rows::<T>(sizes, cell.input_gates()), rows::<T>(sizes, cell.recurrent_gates()));
+        let (input_rows, recurrent_rows) = (rows::<T>(sizes, cell.input_gates()), rows::<T>(sizes, cell.recurrent_gates()));
         let (input_offsets, recurrent_offsets) = (scaled(&input_rows, input), scaled(&recurrent_rows, hidden));
         let up_to = |n: usize| (0..n).collect::<Vec<_>>();
         let bias = input_rows
@@ -90,9 +89,8 @@ impl<T: Real> PackedWeights<T> {
             recurrent: PackedMatrix::gathered(weights.recurrent, &up_to(hidden), &recurrent_offsets, width),
             bias,
             hidden_bias,
-            backward: backward.then(|| {
-                (back(weights.input, &input_offsets, input), back(weights.recurrent, &recurrent_offsets, hidden))
-            }),
+            backward: backward
+                .then(|| (back(weights.input, &input_offsets, input), back(weights.recurrent, &recurrent_offsets, hidden))),
         })
     }
 

@@ -1,0 +1,130 @@
+"""The native module: kernels on arrays. Only `weft.autograd` and `weft.config` call it."""
+
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Array = NDArray[Any]
+_Indices = NDArray[np.int64]
+
+@final
+class Memory: ...
+
+@final
+class PackedMatrix: ...
+
+@final
+class RecurrentCache: ...
+
+@final
+class RecurrentWeights:
+    def __new__(
+        cls,
+        cell: str,
+        weight_ih: _Array,
+        weight_hh: _Array,
+        bias_ih: _Array | None,
+        bias_hh: _Array | None,
+        backward: bool,
+    ) -> RecurrentWeights: ...
+    @property
+    def has_backward(self) -> bool: ...
+
+def empty(shape: Any, double: bool) -> _Array: ...
+def isa() -> str: ...
+def available_isas() -> list[str]: ...
+def num_threads() -> int: ...
+def set_num_threads(n: int) -> None: ...
+def available_threads() -> int: ...
+def empty_cache() -> int: ...
+def cached_bytes() -> int: ...
+def set_flush_denormal(on: bool) -> bool: ...
+def panic_in_a_worker() -> None: ...
+def unary(name: str, x: _Array) -> _Array: ...
+def activation_forward(name: str, x: _Array) -> _Array: ...
+def activation_backward(name: str, saved: _Array, dy: _Array) -> _Array: ...
+def sum(x: _Array, outer: int, n: int, inner: int) -> _Array: ...
+def random(key: int, stream: int, normal: bool, a: float, b: float, shape: Any, double: bool) -> _Array: ...
+def permutation(key: int, stream: int, n: int) -> _Indices: ...
+def dropout(x: _Array, p: float, key: int, stream: int) -> _Array: ...
+def embedding_forward(table: _Array, indices: _Indices) -> _Array: ...
+def embedding_backward(dy: _Array, indices: _Indices, rows: int, padding: int | None) -> _Array: ...
+def cross_entropy_forward(logits: _Array, targets: _Indices, ignore: int, smoothing: float) -> tuple[_Array, _Array]: ...
+def cross_entropy_backward(
+    logits: _Array, targets: _Indices, ignore: int, smoothing: float, normalizers: _Array, scales: _Array
+) -> _Array: ...
+def layer_norm_forward(x: _Array, weight: _Array | None, bias: _Array | None, eps: float) -> tuple[_Array, _Array, _Array]: ...
+def layer_norm_backward(
+    x: _Array, weight: _Array | None, means: _Array, deviations: _Array, dy: _Array, wants_bias: bool
+) -> tuple[_Array, _Array, _Array]: ...
+def matmul(a: _Array, b: _Array) -> _Array: ...
+def pack(b: _Array) -> PackedMatrix: ...
+def linear(x: _Array, packed: PackedMatrix, bias: _Array | None) -> _Array: ...
+def global_norm(gradients: Any) -> float: ...
+def adam(
+    parameters: Any,
+    gradients: Any,
+    firsts: Any,
+    seconds: Any,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    decay: float,
+    decoupled: bool,
+    step: int,
+    scale: float,
+) -> None: ...
+def sgd(
+    parameters: Any,
+    gradients: Any,
+    momenta: Any,
+    rate: float,
+    momentum: float,
+    dampening: float,
+    decay: float,
+    nesterov: bool,
+    first_step: bool,
+    scale: float,
+) -> None: ...
+def attention_forward(
+    query: _Array, key: _Array, value: _Array, energy: _Array | None, scale: float, lengths: _Indices | None
+) -> tuple[_Array, _Array]: ...
+def attention_backward(
+    query: _Array,
+    key: _Array,
+    value: _Array,
+    energy: _Array | None,
+    scale: float,
+    lengths: _Indices | None,
+    weights: _Array,
+    d_context: _Array,
+    d_weights: _Array | None,
+) -> list[_Array]: ...
+def recurrent_forward(
+    weights: RecurrentWeights,
+    x: _Array,
+    batch_first: bool,
+    lengths: _Indices | None,
+    reverse: bool,
+    h_0: _Array | None,
+    c_0: _Array | None,
+    output: _Array,
+    offset: int,
+    training: bool,
+) -> tuple[_Array, _Array, RecurrentCache | None]: ...
+def recurrent_backward(
+    weights: RecurrentWeights,
+    cache: RecurrentCache,
+    x: _Array,
+    dy: _Array | None,
+    offset: int,
+    dh_n: _Array | None,
+    dc_n: _Array | None,
+    batch: int,
+    with_bias: bool,
+    wants_x: bool,
+    wants_weights: bool,
+    retain: bool,
+) -> list[_Array]: ...

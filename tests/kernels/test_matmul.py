@@ -1,0 +1,51 @@
+"""Products and linear layers."""
+
+import numpy as np
+import pytest
+import weft
+from checking import check_operation
+from weft.nn import functional as F
+
+
+@pytest.mark.parametrize(
+    "a, b", [((3, 4), (4, 5)), ((4,), (4, 5)), ((3, 4), (4,)), ((4,), (4,)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)),
+             ((2, 1, 3, 4), (5, 4, 2)), ((0, 4), (4, 3)), ((1, 1), (1, 1))]
+)  # fmt: skip
+def test_matmul_follows_numpy(rng, a, b):
+    inputs = {"a": rng.standard_normal(a), "b": rng.standard_normal(b)}
+    check_operation(lambda a, b: a @ b, lambda a, b: a @ b, inputs)
+
+
+def test_whole_numbers_are_exact(rng):
+    for dtype in (np.float32, np.float64):
+        a, b = rng.integers(-9, 9, (67, 130)).astype(dtype), rng.integers(-9, 9, (130, 71)).astype(dtype)
+        assert (np.asarray(weft.tensor(a) @ weft.tensor(b)) == a @ b).all()
+
+
+def test_strided_views_need_no_copy_and_are_right(rng):
+    big = rng.integers(-9, 9, (40, 60)).astype(np.float32)
+    for view in (big[::2, 1::3], big.T[5:25, ::2], big[::-1, ::-1], np.broadcast_to(big[:1], (40, 60))):
+        other = rng.integers(-9, 9, (view.shape[1], 9)).astype(np.float32)
+        assert (np.asarray(weft.tensor(view) @ weft.tensor(other)) == view @ other).all()
+        assert (np.asarray(weft.matmul(view, other)) == view @ other).all()
+
+
+def test_infinity_and_nan_go_through():
+    a = np.array([[np.inf, 0.0], [np.nan, 1.0]], np.float32)
+    got = np.asarray(weft.matmul(a, np.array([[1.0], [2.0]], np.float32)))
+    assert got[0, 0] == np.inf and np.isnan(got[1, 0])
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4), (4,), (0, 4)])
+def test_linear(rng, shape):
+    inputs = {"x": rng.standard_normal(shape), "w": rng.standard_normal((5, 4)), "b": rng.standard_normal(5)}
+    check_operation(lambda x, w, b: F.linear(x, w, b), lambda x, w, b: x @ w.T + b, inputs)
+
+
+def test_refusals_name_the_shapes():
+    with pytest.raises(weft.ShapeError, match=r"\[matmul\] expected inner sizes that agree, got \[2, 3\] and \[4, 5\]"):
+        weft.matmul(np.ones((2, 3), np.float32), np.ones((4, 5), np.float32))
+    with pytest.raises(weft.DtypeError, match="float32 and float64"):
+        weft.matmul(np.ones((2, 3), np.float32), np.ones((3, 2)))
+    with pytest.raises(weft.ShapeError, match=r"\[linear\] input: expected last dimension 3, got \[2, 4\]"):
+        weft.nn.Linear(3, 2)(np.ones((2, 4), np.float32))

@@ -1,0 +1,113 @@
+"""RNN, LSTM and GRU: against the plain loop, by central differences, and the rules of their layouts."""
+
+import numpy as np
+import pytest
+import reference
+import weft
+from checking import check_operation
+from weft import nn
+from weft.autograd.recurrent import recurrent
+
+CELLS = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
+LAYERS = [lambda *a, **k: nn.RNN(*a, **k), lambda *a, **k: nn.LSTM(*a, **k), lambda *a, **k: nn.GRU(*a, **k)]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "t, b, i, h, lengths, reverse",
+    [(3, 2, 3, 5, None, False), (4, 3, 2, 3, [2, 0, 4], False), (4, 3, 2, 3, [2, 0, 4], True), (1, 1, 1, 1, None, False),
+     (2, 9, 3, 17, None, True), (3, 0, 2, 3, None, False), (3, 2, 20, 4, [1, 1], True)],
+)  # fmt: skip
+def test_one_direction(rng, cell, bias, t, b, i, h, lengths, reverse):
+    g = CELLS[cell]
+    lengths = None if lengths is None else np.array(lengths)
+    inputs = {
+        "x": rng.standard_normal((t, b, i)), "w_ih": rng.standard_normal((g * h, i)) / 2, "w_hh": rng.standard_normal((g * h, h)) / 2,
+        "h_0": rng.standard_normal((b, h)),
+    }  # fmt: skip
+    if bias:
+        inputs |= {"b_ih": rng.standard_normal(g * h), "b_hh": rng.standard_normal(g * h)}
+    if cell == "lstm":
+        inputs["c_0"] = rng.standard_normal((b, h))
+
+    def operation(x, w_ih, w_hh, h_0, b_ih=None, b_hh=None, c_0=None):
+        y, h_n, c_n = recurrent(cell, x, [(w_ih, w_hh, b_ih, b_hh)], [h_0], [c_0], lengths, False, [reverse])
+        return (y, h_n[0], *c_n)
+
+    def plain(x, w_ih, w_hh, h_0, b_ih=None, b_hh=None, c_0=None):
+        c = np.zeros_like(h_0) if c_0 is None else c_0
+        y, h_n, c_n = reference.recurrent(cell, x, w_ih, w_hh, b_ih, b_hh, h_0, c, lengths, reverse)
+        return (y, h_n, c_n) if c_0 is not None else (y, h_n)
+
+    check_operation(operation, plain, inputs)
+
+
+@pytest.mark.parametrize("make", LAYERS)
+def test_padding_is_never_read_and_stays_zero(rng, make):
+    layer = make(6, 10, num_layers=2, bidirectional=True, batch_first=True)
+    x = rng.standard_normal((3, 5, 6)).astype(np.float32)
+    lengths = [3, 0, 5]
+    clean, *_ = layer(x, lengths=lengths)
+    for row, n in enumerate(lengths):
+        x[row, n:] = np.nan
+    t = weft.tensor(x, requires_grad=True)
+    output, state = layer(t, lengths=lengths)
+    assert (np.asarray(output.detach()) == np.asarray(clean.detach())).all()
+    assert all((np.asarray(output.detach())[r, n:] == 0).all() for r, n in enumerate(lengths))
+    output.sum().backward()
+    grad = np.asarray(t.grad)
+    assert np.isfinite(grad).all() and all((grad[r, n:] == 0).all() for r, n in enumerate(lengths))
+    assert all(np.isfinite(np.asarray(p.grad)).all() for p in layer.parameters())
+
+
+@pytest.mark.parametrize("make", LAYERS)
+def test_step_by_step_is_the_whole_sequence_bit_for_bit(rng, make):
+    layer = make(7, 20, num_layers=2)
+    x = rng.standard_normal((6, 3, 7)).astype(np.float32)
+    whole, last = layer(x)
+    state, steps = None, []
+    for t in range(6):
+        y, state = layer(x[t : t + 1], state)
+        steps.append(np.asarray(y.detach()))
+    assert (np.concatenate(steps) == np.asarray(whole.detach())).all()
+    for a, b in zip(state if isinstance(state, tuple) else (state,), last if isinstance(last, tuple) else (last,), strict=True):
+        assert (np.asarray(a.detach()) == np.asarray(b.detach())).all()
+
+
+@pytest.mark.parametrize("make", LAYERS)
+def test_layouts_agree_bit_for_bit(rng, make):
+    time_first, batch_first = make(5, 9, bidirectional=True), make(5, 9, bidirectional=True, batch_first=True)
+    batch_first.load_state_dict(time_first.state_dict())
+    x = rng.standard_normal((4, 3, 5)).astype(np.float32)
+    a, b = time_first(x)[0], batch_first(x.swapaxes(0, 1))[0]
+    assert (np.asarray(a.detach()) == np.asarray(b.detach()).swapaxes(0, 1)).all()
+    alone = time_first(x[:, 1])[0]
+    assert alone.shape == (4, 18) and (np.asarray(alone.detach()) == np.asarray(a.detach())[:, 1]).all()
+
+
+def test_a_second_backward_needs_retain_graph(rng):
+    layer = nn.LSTM(3, 4)
+    x = rng.standard_normal((2, 1, 3)).astype(np.float32)
+    loss = layer(x)[0].sum()
+    loss.backward(retain_graph=True)
+    first = np.asarray(layer.weight_hh_l0.grad).copy()
+    loss.backward(retain_graph=True)
+    assert (np.asarray(layer.weight_hh_l0.grad) == 2 * first).all()
+    loss.backward()
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        loss.backward()
+
+
+def test_refusals():
+    layer = nn.LSTM(28, 8)
+    with pytest.raises(weft.ShapeError, match=r"\[lstm\] input: expected shape \[T, B, 28\] \(3 dimensions\), got \[64, 2, 27\]"):
+        layer(np.zeros((64, 2, 27), np.float32))
+    with pytest.raises(weft.DtypeError, match=r"\[lstm\] input: expected float32, got float64"):
+        layer(np.zeros((4, 2, 28)))
+    with pytest.raises(weft.ShapeError, match=r"\[lstm\] h_0: expected shape \[1, 2, 8\], got \[1, 3, 8\]"):
+        layer(np.zeros((4, 2, 28), np.float32), (np.zeros((1, 3, 8), np.float32), np.zeros((1, 2, 8), np.float32)))
+    with pytest.raises(weft.ConfigError, match=r"\[lstm\] lengths: expected whole numbers from 0 to 4, got \[5, 1\]"):
+        layer(np.zeros((4, 2, 28), np.float32), lengths=[5, 1])
+    with pytest.raises(weft.ConfigError, match=r"\[gru\] hidden_size: expected a whole number of at least 1, got 0"):
+        nn.GRU(3, 0)

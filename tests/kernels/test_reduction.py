@@ -1,0 +1,36 @@
+"""Sums, means, maxima."""
+
+import numpy as np
+import pytest
+import weft
+from checking import check_operation
+
+
+@pytest.mark.parametrize("dim", [None, 0, 1, 2, -1, (0, 2), (0, 1), (1, 2), (0, 1, 2)])
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_sum_and_mean(rng, dim, keepdim):
+    inputs = {"x": rng.standard_normal((3, 4, 5))}
+    check_operation(lambda x: x.sum(dim, keepdim), lambda x: x.sum(axis=dim, keepdims=keepdim), inputs)
+    check_operation(lambda x: x.mean(dim, keepdim), lambda x: x.mean(axis=dim, keepdims=keepdim), inputs)
+
+
+@pytest.mark.parametrize("shape", [(100_003,), (700, 33), (3, 70_000), (70_000, 3), (0, 4), (4, 0), ()])
+def test_whole_numbers_add_up_exactly(rng, shape):
+    x = rng.integers(-8, 8, shape).astype(np.float32)
+    for axis in [None, *range(x.ndim)]:
+        assert (np.asarray(weft.tensor(x).sum(axis)) == x.sum(axis=axis, dtype=np.float64)).all()
+
+
+def test_max_and_min(rng):
+    inputs = {"x": rng.standard_normal((3, 4))}
+    for dim in (0, 1):
+        check_operation(lambda x: x.max(dim).values, lambda x: x.max(axis=dim), inputs)
+        check_operation(lambda x: x.min(dim, keepdim=True).values, lambda x: x.min(axis=dim, keepdims=True), inputs)
+    check_operation(lambda x: x.max(), lambda x: x.max(), inputs)
+    x = weft.tensor([[1.0, 5.0], [7.0, 2.0]])
+    assert x.max(1).indices.tolist() == [1, 0] and x.argmax(0).tolist() == [1, 0]
+
+
+def test_an_axis_that_does_not_exist_is_refused():
+    with pytest.raises(weft.ConfigError, match=r"\[sum\] dim: expected a whole number from -2 to 1, got 2"):
+        weft.tensor([[1.0]]).sum(2)
