@@ -1,6 +1,7 @@
 """One helper for every operation: forward and each gradient against the reference, in f64 and f32, and by central differences."""
 
 import numpy as np
+
 import weft
 
 

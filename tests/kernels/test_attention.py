@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-import reference
+
 import weft
-from checking import check_operation
 from weft.nn import functional as F
+
+import reference
+from checking import check_operation
 
 SIZES = [(2, 3, 4, 5, 6), (1, 1, 1, 1, 1), (3, 2, 7, 17, 33), (2, 0, 3, 4, 4), (0, 2, 3, 4, 4)]
 
@@ -49,7 +51,9 @@ def test_module_gives_one_step_the_bits_of_all_steps(rng, score):
     context, weights = layer(queries, source, lengths=[9, 4])
     for t in range(5):
         one, w = layer(queries[:, t : t + 1], source, lengths=[9, 4])
-        assert (np.asarray(one) == np.asarray(context)[:, t : t + 1]).all() and (np.asarray(w) == np.asarray(weights)[:, t : t + 1]).all()
+        assert (np.asarray(one) == np.asarray(context)[:, t : t + 1]).all() and (
+            np.asarray(w) == np.asarray(weights)[:, t : t + 1]
+        ).all()
     assert np.allclose(np.asarray(weights).sum(-1), 1)
 
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
-import reference
+
 import weft
+
+import reference
 from checking import check_operation
 
 BINARY = [
@@ -12,7 +14,9 @@ BINARY = [
 
 
 @pytest.mark.parametrize("name, f", BINARY)
-@pytest.mark.parametrize("a, b", [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((), (2,)), ((0, 3), (3,)), ((1500,), (1500,))])
+@pytest.mark.parametrize(
+    "a, b", [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((), (2,)), ((0, 3), (3,)), ((1500,), (1500,))]
+)
 def test_arithmetic_broadcasts(rng, name, f, a, b):
     inputs = {"a": rng.standard_normal(a), "b": rng.uniform(0.5, 2.0, b)}
     if np.prod(a) > 1000:
@@ -45,7 +49,11 @@ def test_where_masks_and_extremes(rng):
 
 def test_comparisons_give_bools():
     a = weft.tensor([1.0, 2.0, 3.0])
-    assert ((a > 2.0).tolist(), (a == 2.0).tolist(), (a <= 2.0).tolist()) == ([False, False, True], [False, True, False], [True, True, False])
+    assert ((a > 2.0).tolist(), (a == 2.0).tolist(), (a <= 2.0).tolist()) == (
+        [False, False, True],
+        [False, True, False],
+        [True, True, False],
+    )
 
 
 def test_nothing_is_cast_silently():

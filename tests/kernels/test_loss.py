@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-import reference
+
 import weft
-from checking import check_operation
 from weft.nn import functional as F
+
+import reference
+from checking import check_operation
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -23,7 +25,7 @@ def test_cross_entropy(rng, reduction, smoothing, classes):
 
 def test_classes_in_the_second_axis_and_single_rows(rng):
     x, target = rng.standard_normal((2, 5, 3)), rng.integers(0, 5, (2, 3))
-    rows = lambda x: x.transpose(0, 2, 1).reshape(-1, 5)  # noqa: E731
+    rows = lambda x: x.transpose(0, 2, 1).reshape(-1, 5)
     check_operation(lambda x: F.cross_entropy(x, target), lambda x: reference.cross_entropy(rows(x), target.ravel()), {"x": x})
     assert F.cross_entropy(weft.tensor([0.0, 0.0]), weft.tensor(1)).item() == pytest.approx(np.log(2))
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+
 import weft
-from checking import check_operation
 from weft.nn import functional as F
+
+from checking import check_operation
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-import reference
+
 import weft
-from checking import check_operation
 from weft.nn import functional as F
+
+import reference
+from checking import check_operation
 
 
 @pytest.mark.parametrize("shape", [(4, 7), (2, 3, 33), (1, 16), (0, 5)])

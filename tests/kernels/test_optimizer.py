@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-import reference
+
 import weft
 from weft import nn, optim
+
+import reference
 
 
 @pytest.mark.parametrize("dtype, bound", [(np.float64, 1e-13), (np.float32, 1e-6)])

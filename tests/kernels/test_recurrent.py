@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-import reference
+
 import weft
-from checking import check_operation
 from weft import nn
 from weft.autograd.recurrent import recurrent
+
+import reference
+from checking import check_operation
 
 CELLS = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
 LAYERS = [lambda *a, **k: nn.RNN(*a, **k), lambda *a, **k: nn.LSTM(*a, **k), lambda *a, **k: nn.GRU(*a, **k)]

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+
 import weft
+
 from checking import check_operation
 
 

@@ -19,7 +19,7 @@ def log_softmax(x, axis=-1):
 def erf(x):
     from math import erf as scalar
 
-    return np.vectorize(scalar)(x)
+    return np.vectorize(scalar, otypes=[np.float64])(x)
 
 
 def gelu(x):

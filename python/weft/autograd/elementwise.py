@@ -133,7 +133,7 @@ def erf(a: Tensor) -> Tensor:
     x = a._array
 
     def rule(g: np.ndarray) -> tuple[np.ndarray]:
-        return (g * _native.unary("exp", contiguous(-x * x)) * x.dtype.type(2 / np.sqrt(np.pi)),)
+        return (g * _native.unary("exp", contiguous(np.asarray(-x * x))) * x.dtype.type(2 / np.sqrt(np.pi)),)
 
     return record("erf", _unary("erf", a), (a,), rule)
 

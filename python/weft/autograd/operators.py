@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from . import activation, elementwise, matmul, reduction, shape
 from .tensor import Tensor
 
@@ -30,6 +32,41 @@ def _flatten(a: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Axes from start to end as one."""
     end = end_dim % a.ndim
     return shape.reshape(a, [*a.shape[:start_dim], -1, *a.shape[end + 1 :]])
+
+
+def _where(a: Tensor, condition: Any, other: Any) -> Tensor:
+    """The tensor where the condition holds, else the other."""
+    return elementwise.where(condition, a, other)
+
+
+def _max(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The maximum of all elements, or (values, indices) over one axis."""
+    return reduction.extreme(a, dim, keepdim, True)
+
+
+def _min(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The minimum of all elements, or (values, indices) over one axis."""
+    return reduction.extreme(a, dim, keepdim, False)
+
+
+def _argmax(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Where the maximum stands; the first of equal ones."""
+    return Tensor(np.argmax(a._array, axis=dim, keepdims=keepdim))
+
+
+def _reshape(a: Tensor, *sizes: Any) -> Tensor:
+    """The same elements in C order with other axes; one size may be -1."""
+    return shape.reshape(a, _sizes(sizes))
+
+
+def _permute(a: Tensor, *axes: Any) -> Tensor:
+    """Axes in another order."""
+    return shape.permute(a, _sizes(axes))
+
+
+def _expand(a: Tensor, *sizes: Any) -> Tensor:
+    """Axes of size 1 repeated, without a copy; -1 keeps a size."""
+    return shape.expand(a, _sizes(sizes))
 
 
 METHODS: dict[str, Any] = {
@@ -62,7 +99,7 @@ METHODS: dict[str, Any] = {
     "maximum": elementwise.maximum,
     "minimum": elementwise.minimum,
     "masked_fill": elementwise.masked_fill,
-    "where": lambda a, condition, other: elementwise.where(condition, a, other),
+    "where": _where,
     "matmul": matmul.matmul,
     "tanh": activation.tanh,
     "sigmoid": activation.sigmoid,
@@ -71,14 +108,14 @@ METHODS: dict[str, Any] = {
     "log_softmax": activation.log_softmax,
     "sum": reduction.sum,
     "mean": reduction.mean,
-    "max": lambda a, dim=None, keepdim=False: reduction.extreme(a, dim, keepdim, True),
-    "min": lambda a, dim=None, keepdim=False: reduction.extreme(a, dim, keepdim, False),
-    "argmax": lambda a, dim=None, keepdim=False: Tensor(a._array.argmax(axis=dim, keepdims=keepdim)),
-    "reshape": lambda a, *sizes: shape.reshape(a, _sizes(sizes)),
-    "view": lambda a, *sizes: shape.reshape(a, _sizes(sizes)),
-    "permute": lambda a, *axes: shape.permute(a, _sizes(axes)),
+    "max": _max,
+    "min": _min,
+    "argmax": _argmax,
+    "reshape": _reshape,
+    "view": _reshape,
+    "permute": _permute,
     "transpose": shape.transpose,
-    "expand": lambda a, *sizes: shape.expand(a, _sizes(sizes)),
+    "expand": _expand,
     "squeeze": _squeeze,
     "unsqueeze": _unsqueeze,
     "flatten": _flatten,

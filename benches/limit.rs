@@ -1,0 +1,120 @@
+//! The machine's own limits, measured in the same run as the rows that are held against them.
+//!
+//! A row is measured in turns with the FMA peak (or the triad's bandwidth) of the same number of threads; the median of the
+//! per-turn fractions is printed beside criterion's own statistics, because neighbours on a shared machine slow both alike.
+
+use criterion::Criterion;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+use weft_kernels::parallel;
+use weft_simd::{Isa, Kernel, Lanes, dispatch};
+
+const ROUNDS: usize = 15;
+
+struct Peak(usize);
+
+impl Kernel for Peak {
+    type Output = f32;
+    #[inline(always)]
+    fn run<I: Isa>(self) -> f32 {
+        // Twelve chains hide the latency of the FMA on every machine seen.
+        let mut chains = [<I::F32>::splat(1.0); 12];
+        let (x, y) = (<I::F32>::splat(black_box(0.999)), <I::F32>::splat(black_box(0.001)));
+        for _ in 0..self.0 {
+            for chain in &mut chains {
+                *chain = chain.fma(x, y);
+            }
+        }
+        chains.into_iter().fold(<I::F32>::zero(), |sum, c| sum.add(c)).fold_add()
+    }
+}
+
+/// f32 FMA operations a second of `threads` threads, in GFLOP/s.
+pub fn fma_peak(threads: usize) -> f64 {
+    const STEPS: usize = 100_000;
+    let start = Instant::now();
+    parallel::run(threads, &|_| {
+        black_box(dispatch(Peak(black_box(STEPS))));
+    });
+    (threads * STEPS * 12 * 32) as f64 / start.elapsed().as_secs_f64() / 1e9
+}
+
+/// Bandwidth of a = b + s·c over arrays far larger than the caches, in GB/s (three streams counted).
+pub fn triad(threads: usize) -> f64 {
+    const N: usize = 8 << 20;
+    thread_local! {
+        static ARRAYS: std::cell::RefCell<[Vec<f32>; 3]> = std::cell::RefCell::new([vec![0.0; N], vec![1.0; N], vec![2.0; N]]);
+    }
+    ARRAYS.with_borrow_mut(|[a, b, c]| {
+        let shared = parallel::Shared(a.as_mut_ptr());
+        let start = Instant::now();
+        parallel::run(threads, &|i| {
+            let range = parallel::part(N, threads, i);
+            // SAFETY: ranges of different threads are disjoint.
+            let a = unsafe { shared.slice(range.clone()) };
+            for ((a, b), c) in a.iter_mut().zip(&b[range.clone()]).zip(&c[range]) {
+                *a = b + 3.0 * c;
+            }
+        });
+        (3 * N * size_of::<f32>()) as f64 / start.elapsed().as_secs_f64() / 1e9
+    })
+}
+
+/// What a row is held against.
+pub enum Work {
+    /// Floating-point operations.
+    Operations(f64),
+    /// Bytes that must move.
+    Bytes(f64),
+}
+
+/// Runs a row under criterion, then in turns with its limit, and prints both.
+pub fn row(criterion: &mut Criterion, name: &str, threads: usize, work: Work, mut f: impl FnMut()) {
+    criterion.bench_function(name, |b| b.iter(&mut f));
+    let (amount, unit) = match work {
+        Work::Operations(n) => (n, "GFLOP/s"),
+        Work::Bytes(n) => (n, "GB/s"),
+    };
+    let limit = || match work {
+        Work::Operations(_) => fma_peak(threads),
+        Work::Bytes(_) => triad(threads),
+    };
+    let mut rates = Vec::new();
+    let mut shares = Vec::new();
+    for _ in 0..ROUNDS {
+        let before = limit();
+        let start = Instant::now();
+        let mut calls = 0u32;
+        while calls == 0 || start.elapsed() < Duration::from_millis(20) {
+            f();
+            calls += 1;
+        }
+        let rate = amount * calls as f64 / start.elapsed().as_secs_f64() / 1e9;
+        rates.push(rate);
+        shares.push(rate / ((before + limit()) / 2.0));
+    }
+    let median = |x: &mut Vec<f64>| {
+        x.sort_by(f64::total_cmp);
+        x[x.len() / 2]
+    };
+    let share = median(&mut shares);
+    println!(
+        "    {name}: {:.1} {unit}, {:.0} % of the limit of the same run ({threads} threads)",
+        median(&mut rates),
+        share * 100.0
+    );
+}
+
+/// Criterion with short runs: the fraction of the limit is what counts.
+pub fn criterion() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1000))
+        .sample_size(10)
+        .configure_from_args()
+}
+
+/// Numbers between −½ and ½.
+pub fn numbers(len: usize) -> Vec<f32> {
+    (0..len).map(|i| ((i as f64 * 0.618_033_988_749).fract() - 0.5) as f32).collect()
+}
