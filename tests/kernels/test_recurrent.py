@@ -54,7 +54,7 @@ def test_padding_is_never_read_and_stays_zero(rng, make):
     for row, n in enumerate(lengths):
         x[row, n:] = np.nan
     t = weft.tensor(x, requires_grad=True)
-    output, state = layer(t, lengths=lengths)
+    output, _ = layer(t, lengths=lengths)
     assert (np.asarray(output.detach()) == np.asarray(clean.detach())).all()
     assert all((np.asarray(output.detach())[r, n:] == 0).all() for r, n in enumerate(lengths))
     output.sum().backward()

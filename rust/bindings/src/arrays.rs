@@ -70,6 +70,7 @@ pub fn write<'py, T: Number>(name: &str, array: &Bound<'py, PyUntypedArray>) -> 
 }
 
 /// Writable numbers of an array just made by [`empty`], which nobody else has seen.
+#[allow(clippy::mut_from_ref)]
 pub fn fresh<'a, T: Number>(array: &'a Array<'_, T>) -> &'a mut [T] {
     // SAFETY: the array is contiguous, new, and known to this function's caller alone.
     unsafe { array.as_slice_mut().unwrap_or(&mut []) }

@@ -58,7 +58,7 @@ pub(crate) fn map<T: Real, M: Map<N>, const N: usize>(
         check_length(room, "input", input.len(), output.len())?;
     }
     let shared = Shared(output.as_mut_ptr());
-    let bytes = output.len() * size_of::<T>() * (N + 1) * weight;
+    let bytes = size_of_val(output) * (N + 1) * weight;
     parallel::over_ranges(output.len(), bytes, |range| {
         // SAFETY: ranges of different threads are disjoint.
         let output = unsafe { shared.slice(range.clone()) };

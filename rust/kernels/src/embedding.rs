@@ -9,7 +9,7 @@ use crate::{Real, Result};
 /// Buffers: table `[V, D]` and indices `[N]` are read, y `[N, D]` is written.
 pub fn forward<T: Real>(table: &[T], dim: usize, indices: &[i64], y: &mut [T]) -> Result<()> {
     check_length("embedding", "output", y.len(), indices.len() * dim)?;
-    check_indices("embedding", "input", indices, if dim == 0 { usize::MAX } else { table.len() / dim }, None)?;
+    check_indices("embedding", "input", indices, table.len().checked_div(dim).unwrap_or(usize::MAX), None)?;
     let shared = Shared(y.as_mut_ptr());
     parallel::over_ranges(indices.len(), 2 * indices.len() * dim * size_of::<T>(), |range| {
         for n in range {
@@ -26,7 +26,7 @@ pub fn forward<T: Real>(table: &[T], dim: usize, indices: &[i64], y: &mut [T]) -
 /// Buffers: dy `[N, D]` and indices `[N]` are read; grad `[V, D]` is written whole.
 pub fn backward<T: Real>(dim: usize, indices: &[i64], padding: Option<i64>, dy: &[T], grad: &mut [T]) -> Result<()> {
     check_length("embedding", "gradient", dy.len(), indices.len() * dim)?;
-    let rows = if dim == 0 { 0 } else { grad.len() / dim };
+    let rows = grad.len().checked_div(dim).unwrap_or(0);
     check_indices("embedding", "input", indices, if dim == 0 { usize::MAX } else { rows }, None)?;
     let mut starts = vec![0usize; rows + 1];
     for &index in indices.iter().filter(|i| Some(**i) != padding) {

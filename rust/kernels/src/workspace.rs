@@ -87,9 +87,9 @@ impl Buffer {
             if pointer.is_null() {
                 handle_alloc_error(layout);
             }
-            // SAFETY: advice on whole pages of our own allocation; a kernel that has no huge pages says no, which changes nothing.
             #[cfg(target_os = "linux")]
             if class >= HUGE {
+                // SAFETY: advice on whole pages of our own allocation; a kernel without huge pages says no, which changes nothing.
                 unsafe { libc::madvise(pointer.cast(), class, libc::MADV_HUGEPAGE) };
             }
             Self { pointer, class }

@@ -1,5 +1,8 @@
 //! f32 and f64: what a generic kernel must know of its numbers. The polynomials come from `tools/fit_polynomials.py`.
 
+// The constants are printed as the fit gave them.
+#![allow(clippy::excessive_precision, clippy::approx_constant)]
+
 use crate::{Isa, Lanes};
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};

@@ -70,7 +70,7 @@ fn work_loop(slot: &Slot) {
         let mut spins = 0u32;
         while slot.job.load(Ordering::Acquire) == last {
             spins += 1;
-            if spins % 64 != 0 {
+            if !spins.is_multiple_of(64) {
                 std::hint::spin_loop();
                 continue;
             }
@@ -171,7 +171,7 @@ impl Drop for Waiter<'_> {
             let mut spins = 0u32;
             while worker.slot.done.load(Ordering::Acquire) != job {
                 spins += 1;
-                if spins % 1024 == 0 || self.crowded {
+                if spins.is_multiple_of(1024) || self.crowded {
                     std::thread::yield_now();
                 } else {
                     std::hint::spin_loop();
