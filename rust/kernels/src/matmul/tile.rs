@@ -53,34 +53,25 @@ impl<T: Real, const MR: usize, const NV: usize, const PACKED: bool> Kernel for T
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let args = self.0;
         if NV <= I::TILE_VECTORS {
             // SAFETY: the caller of `run_tile` promises that all addresses of the tile are valid.
-            unsafe { tile::<I, T, MR, NV, PACKED>(args, 0, args.cols) }
+            unsafe { tile::<I, T, MR, NV, PACKED>(self.0) }
         } else {
-            let mut first = 0;
-            while first < args.cols {
-                // SAFETY: as above, for one vector's columns.
-                unsafe { tile::<I, T, MR, 1, PACKED>(args, first, (args.cols - first).min(T::WIDTH)) };
-                first += T::WIDTH;
-            }
+            unreachable!("run_tile cuts tiles into what the instruction set holds")
         }
     }
 }
 
 #[inline(always)]
-unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: bool>(
-    args: &TileArguments<T>,
-    first: usize,
-    cols: usize,
-) {
+unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: bool>(args: &TileArguments<T>) {
     let width = T::WIDTH;
+    let cols = args.cols;
     let full = cols == NV * width;
     let zero = <T::On<I>>::zero();
     let mut acc = [[zero; NV]; MR];
     // SAFETY: rows, columns and k of this tile lie within A, B, C and the bias, as the caller promises.
     unsafe {
-        let c = args.c.add(first);
+        let c = args.c;
         if args.accumulate {
             for (i, row) in acc.iter_mut().enumerate() {
                 let c_row = c.offset(i as isize * args.c_stride);
@@ -96,7 +87,7 @@ unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: 
                 }
             }
         } else if !args.bias.is_null() {
-            let bias = args.bias.add(first);
+            let bias = args.bias;
             let mut start = [zero; NV];
             for (j, value) in start.iter_mut().enumerate() {
                 let n = cols.saturating_sub(j * width).min(width);
@@ -106,7 +97,7 @@ unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: 
         }
 
         let mut a = args.a;
-        let mut b = args.b.wrapping_add(first);
+        let mut b = args.b;
         let mut left = args.steps;
         let mut run = args.lead;
         while left > 0 {
@@ -151,25 +142,53 @@ unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: 
     }
 }
 
-/// Rows of the tile that fits the instruction set for `vectors` columns of vectors.
-pub fn tile_rows(choice: Choice, vectors: usize) -> usize {
-    struct Rows(usize);
-    impl Kernel for Rows {
-        type Output = usize;
+/// The register tile of an instruction set: how many vectors wide at most, and how many rows for each width.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    vectors: usize,
+    rows: [usize; 4],
+}
+
+/// The register tile of an instruction set.
+fn shape(choice: Choice) -> Shape {
+    struct Ask;
+    impl Kernel for Ask {
+        type Output = Shape;
         #[inline(always)]
-        fn run<I: Isa>(self) -> usize {
-            I::TILE_ROWS[self.0.min(I::TILE_VECTORS) - 1]
+        fn run<I: Isa>(self) -> Shape {
+            Shape { vectors: I::TILE_VECTORS, rows: I::TILE_ROWS }
         }
     }
-    dispatch_on(choice, Rows(vectors))
+    dispatch_on(choice, Ask)
+}
+
+/// Rows of the tile that fits the instruction set for `vectors` columns of vectors.
+pub fn tile_rows(choice: Choice, vectors: usize) -> usize {
+    let shape = shape(choice);
+    shape.rows[vectors.min(shape.vectors) - 1]
 }
 
 /// Runs one tile of `rows` by `vectors`.
 ///
 /// # Safety
-/// `1 <= rows <= 8` (6 for 4 vectors), `1 <= vectors <= 4`, `args.cols <= vectors · WIDTH`; for every row, every k and every column below `cols`,
-/// A, B, the bias and C are valid, B also for the whole of its last vector; C is written by this call alone.
+/// `1 <= rows <= 8` (6 for 4 vectors), `1 <= vectors <= 4`, `args.cols <= vectors · WIDTH`; for every row, every k and every column below
+/// `cols`, A, B, the bias and C are valid, B also for the whole of its last vector; C is written by this call alone.
 pub unsafe fn run_tile<T: Real, const PACKED: bool>(choice: Choice, rows: usize, vectors: usize, args: &TileArguments<T>) {
+    if vectors > 1 && shape(choice).vectors == 1 {
+        // AVX2 and portable walk the panel one vector at a time.
+        for first in (0..args.cols).step_by(T::WIDTH) {
+            let part = TileArguments {
+                b: args.b.wrapping_add(first),
+                bias: if args.bias.is_null() { args.bias } else { args.bias.wrapping_add(first) },
+                c: args.c.wrapping_add(first),
+                cols: (args.cols - first).min(T::WIDTH),
+                ..*args
+            };
+            // SAFETY: a part of the tile that the caller answers for.
+            unsafe { run_tile::<T, PACKED>(choice, rows, 1, &part) };
+        }
+        return;
+    }
     macro_rules! pick {
         ($($r:literal: $($v:literal)*);*) => {
             match (rows, vectors) {

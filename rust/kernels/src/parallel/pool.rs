@@ -1,4 +1,4 @@
-//! The pool: workers that spin for some tens of microseconds after a job, then park.
+//! The pool: workers that spin for some tens of microseconds after a job, give way for two milliseconds, then park.
 //!
 //! One job at a time. The caller publishes a job by counting `job` up (Release), does part 0 itself, and waits until every
 //! worker has counted its `done` up to the same number. Started at the first job that needs it, never at import.
@@ -18,8 +18,11 @@ use std::time::{Duration, Instant};
 
 type Job = *const (dyn Fn(usize) + Sync);
 
-/// How long a worker looks for the next job before it parks.
+/// How long a worker looks for the next job at full speed.
 const SPIN: Duration = Duration::from_micros(50);
+/// How long it goes on looking, giving way to whoever else wants the core, before it parks. Waking a parked worker costs 100 µs and more
+/// where the system lets an idle core sleep (virtual machines above all); the gaps between the kernels of a training step are shorter.
+const LINGER: Duration = Duration::from_millis(2);
 
 /// What the caller and one worker share; a cache line of its own.
 #[repr(align(128))]
@@ -74,7 +77,12 @@ fn work_loop(slot: &Slot) {
                 std::hint::spin_loop();
                 continue;
             }
-            if started.get_or_insert_with(Instant::now).elapsed() < SPIN {
+            let waited = started.get_or_insert_with(Instant::now).elapsed();
+            if waited < SPIN {
+                continue;
+            }
+            if waited < LINGER {
+                std::thread::yield_now();
                 continue;
             }
             slot.parked.store(true, Ordering::SeqCst);

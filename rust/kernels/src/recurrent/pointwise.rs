@@ -27,53 +27,94 @@ pub(super) struct Forward<T> {
     pub training: bool,
 }
 
+/// Rows whose chains of operations run side by side: one row alone waits for its own exponentials and divisions.
+const ABREAST: usize = 4;
+
 impl<T: Real> Kernel for Forward<T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
+        let mut row = 0;
+        while row + ABREAST <= self.rows {
+            self.rows_abreast::<I, ABREAST>(row);
+            row += ABREAST;
+        }
+        while row < self.rows {
+            self.rows_abreast::<I, 1>(row);
+            row += 1;
+        }
+    }
+}
+
+impl<T: Real> Forward<T> {
+    #[inline(always)]
+    fn rows_abreast<I: Isa, const R: usize>(&self, row: usize) {
         let width = T::WIDTH;
         let group = self.cell.slots() * width;
-        for row in 0..self.rows {
-            for block in 0..self.units.div_ceil(width) {
-                let count = (self.units - block * width).min(width);
-                // SAFETY: the caller's pointers hold these rows and units; gates and c are padded to whole vectors.
-                unsafe {
-                    let gates = self.gates.add(row * self.gates_stride + block * group);
-                    let gate = |slot: usize| <T::On<I>>::load(gates.add(slot * width));
-                    let keep = |slot: usize, value: T::On<I>| {
-                        if self.training {
-                            value.store(gates.add(slot * width));
+        for block in 0..self.units.div_ceil(width) {
+            let count = (self.units - block * width).min(width);
+            // SAFETY: the caller's pointers hold these rows and units; gates and c are padded to whole vectors.
+            unsafe {
+                let gates = |k: usize| self.gates.add((row + k) * self.gates_stride + block * group);
+                let gate = |k: usize, slot: usize| <T::On<I>>::load(gates(k).add(slot * width));
+                let keep = |slot: usize, values: &[T::On<I>; R]| {
+                    if self.training {
+                        for (k, value) in values.iter().enumerate() {
+                            value.store(gates(k).add(slot * width));
                         }
-                    };
-                    let h = match self.cell {
-                        Cell::RnnTanh => maths::tanh(gate(0)),
-                        Cell::RnnRelu => <T::On<I>>::zero().max(gate(0)),
-                        Cell::Lstm => {
-                            let at = row * self.c_stride + block * width;
-                            let i = maths::sigmoid(gate(0));
-                            let f = maths::sigmoid(gate(1));
-                            let g = maths::tanh(gate(2));
-                            let o = maths::sigmoid(gate(3));
-                            let c = f.fma(<T::On<I>>::load(self.c_before.add(at)), i.mul(g));
+                    }
+                };
+                let mut h = [<T::On<I>>::zero(); R];
+                match self.cell {
+                    Cell::RnnTanh => {
+                        for (k, h) in h.iter_mut().enumerate() {
+                            *h = maths::tanh(gate(k, 0));
+                        }
+                    }
+                    Cell::RnnRelu => {
+                        for (k, h) in h.iter_mut().enumerate() {
+                            *h = <T::On<I>>::zero().max(gate(k, 0));
+                        }
+                    }
+                    Cell::Lstm => {
+                        let (mut i, mut f, mut g, mut o) = (h, h, h, h);
+                        for k in 0..R {
+                            i[k] = maths::sigmoid(gate(k, 0));
+                            f[k] = maths::sigmoid(gate(k, 1));
+                            g[k] = maths::tanh(gate(k, 2));
+                            o[k] = maths::sigmoid(gate(k, 3));
+                        }
+                        for k in 0..R {
+                            let at = (row + k) * self.c_stride + block * width;
+                            let c = f[k].fma(<T::On<I>>::load(self.c_before.add(at)), i[k].mul(g[k]));
                             c.store(self.c.add(at));
-                            keep(0, i);
-                            keep(1, f);
-                            keep(2, g);
-                            keep(3, o);
-                            o.mul(maths::tanh(c))
+                            h[k] = o[k].mul(maths::tanh(c));
                         }
-                        Cell::Gru => {
-                            let before = <T::On<I>>::load_first(self.h_before.add(row * self.h_stride + block * width), count);
-                            let r = maths::sigmoid(gate(1));
-                            let z = maths::sigmoid(gate(2));
-                            let n = maths::tanh(r.fma(gate(3), gate(0)));
-                            keep(0, n);
-                            keep(1, r);
-                            keep(2, z);
-                            z.fma(before.sub(n), n)
+                        keep(0, &i);
+                        keep(1, &f);
+                        keep(2, &g);
+                        keep(3, &o);
+                    }
+                    Cell::Gru => {
+                        let (mut n, mut r, mut z) = (h, h, h);
+                        for k in 0..R {
+                            r[k] = maths::sigmoid(gate(k, 1));
+                            z[k] = maths::sigmoid(gate(k, 2));
                         }
-                    };
-                    h.store_first(self.h.add(row * self.h_stride + block * width), count);
+                        for k in 0..R {
+                            n[k] = maths::tanh(r[k].fma(gate(k, 3), gate(k, 0)));
+                        }
+                        for k in 0..R {
+                            let before = self.h_before.add((row + k) * self.h_stride + block * width);
+                            h[k] = z[k].fma(<T::On<I>>::load_first(before, count).sub(n[k]), n[k]);
+                        }
+                        keep(0, &n);
+                        keep(1, &r);
+                        keep(2, &z);
+                    }
+                }
+                for (k, h) in h.iter().enumerate() {
+                    h.store_first(self.h.add((row + k) * self.h_stride + block * width), count);
                 }
             }
         }
