@@ -34,7 +34,7 @@ macro_rules! lanes {
      $div:ident, $fma:ident, $min:ident, $max:ident, $sqrt:ident, $and:ident, $andnot:ident, $or:ident, $xor:ident, $cmp:ident,
      $blend:ident, $to_int:ident, $from_int:ident, $shl:ident, $shr:ident, $set1_int:ident, $bits:literal, $bias:expr,
      $int_magic:expr, $mantissa:expr, $one:expr, $exp_magic:expr) => {
-        // SAFETY (whole impl): these types are only used inside `dispatch`, which has found AVX2 and FMA; the pointer methods
+        // SAFETY of the impl: these types are only used inside `dispatch`, which has found AVX2 and FMA; the pointer methods
         // pass on their callers' promise.
         #[allow(clippy::undocumented_unsafe_blocks)]
         impl Lanes for $name {
@@ -44,6 +44,7 @@ macro_rules! lanes {
 
             #[inline(always)]
             fn splat(x: $elem) -> Self {
+                // SAFETY: as the impl says.
                 unsafe { Self($set1(x), $set1(x)) }
             }
             #[inline(always)]
@@ -52,6 +53,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             unsafe fn store(self, p: *mut $elem) {
+                // SAFETY: as the impl says.
                 unsafe {
                     $storeu(p, self.0);
                     $storeu(p.add($half), self.1);
@@ -60,6 +62,7 @@ macro_rules! lanes {
             #[inline(always)]
             unsafe fn load_first(p: *const $elem, n: usize) -> Self {
                 if n == Self::WIDTH {
+                    // SAFETY: as the impl says.
                     return unsafe { Self::load(p) };
                 }
                 let mut lanes = [0.0; Self::WIDTH];
@@ -71,6 +74,7 @@ macro_rules! lanes {
             #[inline(always)]
             unsafe fn store_first(self, p: *mut $elem, n: usize) {
                 if n == Self::WIDTH {
+                    // SAFETY: as the impl says.
                     return unsafe { self.store(p) };
                 }
                 let mut lanes = [0.0; Self::WIDTH];
@@ -81,6 +85,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn add(self, b: Self) -> Self {
+                // SAFETY: as the impl says.
                 unsafe { Self($add(self.0, b.0), $add(self.1, b.1)) }
             }
             #[inline(always)]
@@ -89,6 +94,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn mul(self, b: Self) -> Self {
+                // SAFETY: as the impl says.
                 unsafe { Self($mul(self.0, b.0), $mul(self.1, b.1)) }
             }
             #[inline(always)]
@@ -97,6 +103,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn fma(self, b: Self, c: Self) -> Self {
+                // SAFETY: as the impl says.
                 unsafe { Self($fma(self.0, b.0, c.0), $fma(self.1, b.1, c.1)) }
             }
             #[inline(always)]
@@ -105,6 +112,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn max(self, b: Self) -> Self {
+                // SAFETY: as the impl says.
                 unsafe { Self($max(self.0, b.0), $max(self.1, b.1)) }
             }
             #[inline(always)]
@@ -113,6 +121,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn abs(self) -> Self {
+                // SAFETY: as the impl says.
                 unsafe { Self($andnot($set1(-0.0), self.0), $andnot($set1(-0.0), self.1)) }
             }
             #[inline(always)]
@@ -122,6 +131,7 @@ macro_rules! lanes {
             #[inline(always)]
             fn copysign(self, sign: Self) -> Self {
                 let a = self.abs();
+                // SAFETY: as the impl says.
                 unsafe {
                     let s = $set1(-0.0);
                     Self($or(a.0, $and(s, sign.0)), $or(a.1, $and(s, sign.1)))
@@ -129,6 +139,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn lt(self, b: Self) -> Self::Mask {
+                // SAFETY: as the impl says.
                 unsafe { ($cmp::<_CMP_LT_OQ>(self.0, b.0), $cmp::<_CMP_LT_OQ>(self.1, b.1)) }
             }
             #[inline(always)]
@@ -137,12 +148,14 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn select(mask: Self::Mask, a: Self, b: Self) -> Self {
+                // SAFETY: as the impl says.
                 unsafe { Self($blend(b.0, a.0, mask.0), $blend(b.1, a.1, mask.1)) }
             }
             #[inline(always)]
             fn pow2(self) -> Self {
                 // n + bias in the last bits of the mantissa, shifted into the exponent field.
                 let n = self.add(Self::splat($int_magic + $bias));
+                // SAFETY: as the impl says.
                 unsafe { Self($from_int($shl::<$bits>($to_int(n.0))), $from_int($shl::<$bits>($to_int(n.1)))) }
             }
             #[inline(always)]
@@ -151,6 +164,7 @@ macro_rules! lanes {
                     let bits = _mm256_and_si256($to_int(v), $set1_int($mantissa));
                     $from_int(_mm256_or_si256(bits, $set1_int($one)))
                 };
+                // SAFETY: as the impl says.
                 let exponent = |v| unsafe { $from_int(_mm256_or_si256($shr::<$bits>($to_int(v)), $set1_int($exp_magic))) };
                 let e = Self(exponent(self.0), exponent(self.1));
                 (Self(mantissa(self.0), mantissa(self.1)), e.sub(Self::splat($int_magic + $bias)))

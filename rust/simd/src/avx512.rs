@@ -34,7 +34,7 @@ macro_rules! lanes {
      $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident, $min:ident, $max:ident, $sqrt:ident, $and:ident, $andnot:ident,
      $or:ident, $xor:ident, $cmp:ident, $blend:ident, $to_int:ident, $from_int:ident, $shl:ident, $shr:ident, $set1_int:ident,
      $and_int:ident, $or_int:ident, $bits:literal, $bias:expr, $int_magic:expr, $mantissa:expr, $one:expr, $exp_magic:expr) => {
-        // SAFETY (whole impl): these types are only used inside `dispatch`, which has found AVX-512 F, BW, DQ and VL; the
+        // SAFETY of the impl: these types are only used inside `dispatch`, which has found AVX-512 F, BW, DQ and VL; the
         // pointer methods pass on their callers' promise.
         #[allow(clippy::undocumented_unsafe_blocks)]
         impl Lanes for $name {
@@ -44,6 +44,7 @@ macro_rules! lanes {
 
             #[inline(always)]
             fn splat(x: $elem) -> Self {
+                // SAFETY: as the impl says.
                 Self(unsafe { $set1(x) })
             }
             #[inline(always)]
@@ -52,6 +53,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             unsafe fn store(self, p: *mut $elem) {
+                // SAFETY: as the impl says.
                 unsafe { $storeu(p, self.0) }
             }
             #[inline(always)]
@@ -60,6 +62,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             unsafe fn store_first(self, p: *mut $elem, n: usize) {
+                // SAFETY: as the impl says.
                 unsafe { $mstore(p, ((1u32 << n) - 1) as $mask, self.0) }
             }
             #[inline(always)]
@@ -68,6 +71,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn sub(self, b: Self) -> Self {
+                // SAFETY: as the impl says.
                 Self(unsafe { $sub(self.0, b.0) })
             }
             #[inline(always)]
@@ -76,6 +80,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn div(self, b: Self) -> Self {
+                // SAFETY: as the impl says.
                 Self(unsafe { $div(self.0, b.0) })
             }
             #[inline(always)]
@@ -84,6 +89,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn min(self, b: Self) -> Self {
+                // SAFETY: as the impl says.
                 Self(unsafe { $min(self.0, b.0) })
             }
             #[inline(always)]
@@ -92,6 +98,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn sqrt(self) -> Self {
+                // SAFETY: as the impl says.
                 Self(unsafe { $sqrt(self.0) })
             }
             #[inline(always)]
@@ -100,6 +107,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn neg(self) -> Self {
+                // SAFETY: as the impl says.
                 Self(unsafe { $xor($set1(-0.0), self.0) })
             }
             #[inline(always)]
@@ -108,6 +116,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn lt(self, b: Self) -> $mask {
+                // SAFETY: as the impl says.
                 unsafe { $cmp::<_CMP_LT_OQ>(self.0, b.0) }
             }
             #[inline(always)]
@@ -116,6 +125,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn select(mask: $mask, a: Self, b: Self) -> Self {
+                // SAFETY: as the impl says.
                 Self(unsafe { $blend(mask, b.0, a.0) })
             }
             #[inline(always)]
@@ -125,6 +135,7 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn split_exponent(self) -> (Self, Self) {
+                // SAFETY: as the impl says.
                 unsafe {
                     let bits = $to_int(self.0);
                     let mantissa = $or_int($and_int(bits, $set1_int($mantissa)), $set1_int($one));
