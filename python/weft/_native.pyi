@@ -5,6 +5,46 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "Memory",
+    "PackedMatrix",
+    "RecurrentCache",
+    "RecurrentWeights",
+    "activation_backward",
+    "activation_forward",
+    "adam",
+    "attention_backward",
+    "attention_forward",
+    "available_isas",
+    "available_threads",
+    "cached_bytes",
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "dropout",
+    "embedding_backward",
+    "embedding_forward",
+    "empty",
+    "empty_cache",
+    "global_norm",
+    "isa",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "linear",
+    "matmul",
+    "num_threads",
+    "pack",
+    "panic_in_a_worker",
+    "permutation",
+    "random",
+    "recurrent_backward",
+    "recurrent_forward",
+    "set_flush_denormal",
+    "set_num_threads",
+    "sgd",
+    "sum",
+    "unary",
+]
+
 _Array = NDArray[Any]
 _Indices = NDArray[np.int64]
 

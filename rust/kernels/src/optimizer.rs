@@ -119,6 +119,11 @@ impl<T: Real> Kernel for Update<'_, T> {
         let (m, v) = (self.first.as_mut_ptr(), self.second.as_mut_ptr());
         let number = |x: f64| <T::On<I>>::splat(T::from_f64(x));
         let scale = <T::On<I>>::splat(self.scale);
+        // Corrections of Adam's moments (algorithm 1, lines 11 and 12).
+        let (bias1, bias2) = match self.rule {
+            Rule::Adam { beta1, beta2, step, .. } => (1.0 - power(beta1, step), (1.0 - power(beta2, step)).sqrt()),
+            Rule::Sgd { .. } => (1.0, 1.0),
+        };
         let mut i = 0;
         while i < n {
             let c = T::WIDTH.min(n - i);
@@ -127,7 +132,7 @@ impl<T: Real> Kernel for Update<'_, T> {
                 let mut w = <T::On<I>>::load_first(p.add(i), c);
                 let mut d = <T::On<I>>::load_first(g.add(i), c).mul(scale);
                 match self.rule {
-                    Rule::Adam { rate, beta1, beta2, epsilon, decay, decoupled, step } => {
+                    Rule::Adam { rate, beta1, beta2, epsilon, decay, decoupled, .. } => {
                         if decay != 0.0 && decoupled {
                             w = w.mul(number(1.0 - rate * decay));
                         } else if decay != 0.0 {
@@ -139,9 +144,6 @@ impl<T: Real> Kernel for Update<'_, T> {
                         let m2 = d.mul(d).fma(number(1.0 - beta2), m2);
                         m1.store_first(m.add(i), c);
                         m2.store_first(v.add(i), c);
-                        // powi multiplies: no libm.
-                        let bias1 = 1.0 - power(beta1, step);
-                        let bias2 = (1.0 - power(beta2, step)).sqrt();
                         let root = m2.sqrt().div(number(bias2)).add(number(epsilon));
                         w = w.sub(m1.mul(number(rate / bias1)).div(root));
                     }
