@@ -52,7 +52,7 @@ def test_batches_hold_every_pair_once_and_keep_to_the_bound(rng):
         found = list(data.batches(pairs, 64, generator))
         assert sum(len(b.source) for b in found) == 200
         for b in found:
-            assert b.target_in.size <= 64 and b.target_in.shape == b.target_out.shape
+            assert b.target_in.size <= 64 and b.source.size <= 64 and b.target_in.shape == b.target_out.shape
             for row, n in enumerate(b.target_lengths):
                 assert b.target_in[row, 0] == 1 and b.target_out[row, n - 1] == 2 and (b.target_out[row, n:] == 0).all()
     first, second = ([b.source.tobytes() for b in data.batches(pairs, 64, g)] for g in (Generator(1), Generator(1)))

@@ -14,7 +14,7 @@ from weft import models, train
 from weft.data import Pair
 
 #: The weights of `small_training` after 20 steps. Every machine, thread count and instruction set must reproduce it.
-PINNED = "227b8096e93a11c5505ba265fc425b1e5ce692cb7e57f859cd5b5404d7899c9b"
+PINNED = "14fddfeff2c93ff4d3a76931dcec76cce2449c93aed2b556d6931092fa3a97fa"
 
 
 def small_training():

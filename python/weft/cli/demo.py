@@ -81,7 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
         out, model, history, arguments.seed, task="demo", test_per=found.token_error_rate, test_wer=found.sequence_error_rate,
         test_loss=found.loss, test_words=len(parts.test),
     )  # fmt: skip
-    print(f"The model{' and the picture' if picture else ''} are in {out}. Use it:\n\n  weft predict {out} {words[0]}")
+    lies = "The model and the picture are" if picture else "The model is"
+    print(f"{lies} in {out}. Use it:\n\n  weft predict {out} {words[0]}")
     return 0
 
 

