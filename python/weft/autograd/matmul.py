@@ -15,7 +15,7 @@ from .tensor import Tensor, as_tensor, record
 
 
 def packed(owner: Tensor, key: Any, others: tuple[Tensor | None, ...], make: Any) -> Any:
-    """What `make` packs from tensors, kept on `owner` until the generation of any of them changes (DESIGN §4)."""
+    """What `make` packs from tensors, kept on `owner` until the generation of any of them changes (ARCHITECTURE.md, decisions)."""
     involved = [owner, *(t for t in others if t is not None)]
     if not all(t._may_cache() for t in involved):
         return make()

@@ -103,7 +103,7 @@ def fit(
         learn, check = list(pairs), list(valid)
     if not learn:
         raise DataError("[fit] pairs: expected at least one pair to learn from, got none")
-    # Imported here: it would be a third of the time that `import weft` takes.
+    # Imported here, so that `import weft` does not pay for it.
     from tqdm import tqdm
 
     folder = None if out is None else make_folder(out)

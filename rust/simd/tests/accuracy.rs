@@ -1,6 +1,6 @@
 //! Accuracy of the maths in units in the last place, on every instruction set of the machine, which must agree to the bit.
 //!
-//! The oracle for f32 is f64 libm; for f64 it is double-double arithmetic by way of f128-free identities, see `f64_reference`.
+//! The oracle for f32 is f64 libm (erf: its series and continued fraction); for f64 a file of values from 60-digit arithmetic.
 
 use weft_simd::{Choice, Isa, Kernel, Lanes, Real, available, dispatch_on, maths};
 

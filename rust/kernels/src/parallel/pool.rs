@@ -20,7 +20,7 @@ type Job = *const (dyn Fn(usize) + Sync);
 
 /// How long a worker looks for the next job at full speed.
 const SPIN: Duration = Duration::from_micros(50);
-/// How long it goes on looking, giving way to whoever else wants the core, before it parks. Waking a parked worker costs 100 µs and more
+/// How long it goes on looking, giving way to whoever else wants the core, before it parks. Waking a parked worker takes long
 /// where the system lets an idle core sleep (virtual machines above all); the gaps between the kernels of a training step are shorter.
 const LINGER: Duration = Duration::from_millis(2);
 
