@@ -1,4 +1,4 @@
-"""Finds the polynomials of rust/simd/src/real.rs: interpolation at Chebyshev nodes in 60 digits, printed as decimals that read back exactly.
+"""Finds the polynomials of rust/simd/src/real.rs: interpolation at Chebyshev nodes in 60 digits, printed as Rust constants.
 
 Run: python tools/fit_polynomials.py   (needs mpmath; prints Rust constants, changes nothing)
 
