@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use weft_kernels::parallel;
 use weft_simd::{Isa, Kernel, Lanes, dispatch};
 
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 25;
 
 struct Peak(usize);
 
@@ -31,7 +31,7 @@ impl Kernel for Peak {
 
 /// f32 FMA operations a second of `threads` threads, in GFLOP/s.
 pub fn fma_peak(threads: usize) -> f64 {
-    const STEPS: usize = 100_000;
+    const STEPS: usize = 50_000;
     let start = Instant::now();
     parallel::run(threads, &|_| {
         black_box(dispatch(Peak(black_box(STEPS))));
@@ -70,6 +70,11 @@ pub enum Work {
 
 /// Runs a row under criterion, then in turns with its limit, and prints both.
 pub fn row(criterion: &mut Criterion, name: &str, threads: usize, work: Work, mut f: impl FnMut()) {
+    // `cargo bench --bench matmul -- 1024` runs the rows whose names hold the word, as criterion itself does.
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    if wanted.is_some_and(|word| !name.contains(&word)) {
+        return;
+    }
     criterion.bench_function(name, |b| b.iter(&mut f));
     let (amount, unit) = match work {
         Work::Operations(n) => (n, "GFLOP/s"),
@@ -85,7 +90,7 @@ pub fn row(criterion: &mut Criterion, name: &str, threads: usize, work: Work, mu
         let before = limit();
         let start = Instant::now();
         let mut calls = 0u32;
-        while calls == 0 || start.elapsed() < Duration::from_millis(20) {
+        while calls == 0 || start.elapsed() < Duration::from_millis(10) {
             f();
             calls += 1;
         }
@@ -97,10 +102,11 @@ pub fn row(criterion: &mut Criterion, name: &str, threads: usize, work: Work, mu
         x.sort_by(f64::total_cmp);
         x[x.len() / 2]
     };
+    let rate = median(&mut rates);
     let share = median(&mut shares);
+    let [low, high] = [shares[shares.len() / 4], shares[shares.len() * 3 / 4]].map(|x| x * 100.0);
     println!(
-        "    {name}: {:.1} {unit}, {:.0} % of the limit of the same run ({threads} threads)",
-        median(&mut rates),
+        "    {name}: {rate:.1} {unit}, {:.0} % of the limit of the same run (quartiles {low:.0}, {high:.0}; {threads} threads)",
         share * 100.0
     );
 }

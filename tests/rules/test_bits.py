@@ -14,7 +14,7 @@ from weft import models, train
 from weft.data import Pair
 
 #: The weights of `small_training` after 20 steps. Every machine, thread count and instruction set must reproduce it.
-PINNED = "14fddfeff2c93ff4d3a76931dcec76cce2449c93aed2b556d6931092fa3a97fa"
+PINNED = "e39d0cd7ca7483fed1b1115494a90fc995d6c0aa468b835e05e381da320343f6"
 
 
 def small_training():

@@ -67,13 +67,14 @@ pub fn log<L: Lanes>(x: L) -> L {
     L::select(x.eq(x), y, x)
 }
 
-/// 1 / (1 + e⁻ˣ), from e^−|x| on both sides so that the left tail keeps its relative accuracy.
+/// 1 / (1 + e⁻ˣ), from e = e^−|x| on both sides so that the left tail keeps its relative accuracy. The quotient q = v / (1 + e), v = e or 1,
+/// is only used in v − e·q, the same number, where its error counts e times.
 #[inline(always)]
 pub fn sigmoid<L: Lanes>(x: L) -> L {
     let one = L::splat(L::Elem::ONE);
     let e = exp(x.abs().neg());
     let numerator = L::select(x.lt(L::zero()), e, one);
-    numerator.div(one.add(e))
+    e.neg().fma(numerator.div(one.add(e)), numerator)
 }
 
 /// tanh x = (1 − e) / (1 + e) with e = e^(−2|x|) = 2ⁿ + 2ⁿ·p; both sides are one FMA, so that 1 − e does not cancel.

@@ -1,20 +1,21 @@
 //! The product: blocks for the caches, ranges for the threads, tiles for the registers.
 
-use super::pack::{pack_panel, pack_rows};
+use super::pack::{pack_groups, pack_panel};
 use super::tile::{TileArguments, run_tile, tile_rows};
 use super::{CHUNK, PackedMatrix, panel_width};
+use crate::caches::second_level;
 use crate::parallel::{self, Shared, part, threads_for};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real};
 use std::ops::Range;
 use weft_simd::{Choice, chosen};
 
-/// Steps of k whose panels stay in the second-level cache: a panel's block is 128 KiB of f32. Divides [`CHUNK`].
-const BLOCK_K: usize = 512;
-/// Rows of A whose block stays in the second-level cache.
-const BLOCK_M: usize = 192;
-/// Columns that are packed at a time when B is not packed yet.
-const BLOCK_N: usize = 2048;
+/// Steps of k in a block: long, so that C is seldom read and written. Divides [`CHUNK`].
+const BLOCK_K: usize = 1024;
+/// Rows of a transposed A that are packed at a time: 16 MiB of f32 with a whole chunk of k.
+const BLOCK_M: usize = 2046;
+/// At most this many rows read a row-major B where it lies: packing it would cost more than it saves.
+const IN_PLACE_ROWS: usize = 24;
 
 /// The right-hand side of a product.
 #[derive(Clone, Copy)]
@@ -87,10 +88,12 @@ pub fn product_on<T: Real>(
     if threads == 1 {
         return job.run(0..c.rows, 0..panels);
     }
-    // A packed B is shared, so rows are cut where there are enough; otherwise each thread packs its own columns.
-    let packed = matches!(b, Right::Packed(_));
-    let even = panels % threads == 0 || panels >= 4 * threads;
-    if (packed && c.rows >= 8 * threads) || !even && c.rows > panels * width / 2 {
+    // Who packs what twice when rows or columns are cut: the smaller of the two.
+    let packs = |packed: bool, numbers: usize| if packed { 0 } else { numbers };
+    let a_again = packs(a.col_stride == 1, c.rows * k);
+    let b_again = packs(matches!(b, Right::Packed(_)) || job.in_place(c.rows), k * n);
+    let (tall, wide) = (c.rows >= 8 * threads, panels % threads == 0 || panels >= 4 * threads);
+    if tall && (!wide || b_again <= a_again) {
         parallel::run(threads, &|i| job.run(part(c.rows, threads, i), 0..panels));
     } else {
         parallel::run(threads, &|i| job.run(0..c.rows, part(panels, threads, i)));
@@ -106,158 +109,176 @@ struct Job<'a, T> {
     width: usize,
 }
 
+/// A block of the product: a range of rows, panels and k, and what they are read from.
+struct Block<'a, T> {
+    rows: Range<usize>,
+    panels: Range<usize>,
+    ks: Range<usize>,
+    /// Groups of a packed A from the first row and the first k of `packed_ks` on.
+    packed_a: Option<(&'a [T], Range<usize>)>,
+    start: Start<'a, T>,
+    /// Sums of this chunk so far, `width · panels` a row: they are the starts.
+    sums: Option<*mut T>,
+    /// Chains go to `sums` rather than to C.
+    unfinished: bool,
+    /// C += the chains.
+    add: bool,
+}
+
 impl<T: Real> Job<'_, T> {
+    /// Whether so few rows read B in place.
+    fn in_place(&self, rows: usize) -> bool {
+        matches!(self.b, Right::View(view) if view.col_stride == 1) && rows <= IN_PLACE_ROWS
+    }
+
+    /// Panels whose block of k fills half of the second-level cache.
+    fn group(&self) -> usize {
+        (second_level() / 2 / (BLOCK_K * self.width * size_of::<T>())).max(1)
+    }
+
     /// The part of C in `rows` and `panels`, by this thread alone.
     fn run(&self, rows: Range<usize>, panels: Range<usize>) {
-        let group = match self.b {
-            Right::View(_) => (BLOCK_N / self.width).max(1),
-            Right::Packed(_) => panels.len().max(1),
-        };
-        for first in panels.clone().step_by(group) {
-            self.columns(rows.clone(), first..(first + group).min(panels.end));
+        if rows.is_empty() || panels.is_empty() {
+            return;
         }
-    }
-
-    fn columns(&self, rows: Range<usize>, panels: Range<usize>) {
         let k = self.a.cols;
         if k == 0 {
-            // No chain at all: one tile call with no steps writes the start.
-            return self.block(rows, panels, 0..0, self.start, None, 0);
+            // No chain at all: a tile call with no steps writes the start.
+            let none =
+                Block { rows, panels, ks: 0..0, packed_a: None, start: self.start, sums: None, unfinished: false, add: false };
+            return self.block(&none);
         }
-        let cols = (panels.end * self.width).min(self.c.cols) - panels.start * self.width;
-        let mut later = if k > CHUNK { Some(scratch::<T>(rows.len() * cols)) } else { None };
-        for chunk in (0..k).step_by(CHUNK) {
-            let end = (chunk + CHUNK).min(k);
-            for begin in (chunk..end).step_by(BLOCK_K) {
-                let ks = begin..(begin + BLOCK_K).min(end);
-                let start = if begin > chunk {
-                    Start::Accumulate
-                } else if chunk == 0 {
-                    self.start
-                } else {
-                    Start::Zero
-                };
-                let target = if chunk == 0 { None } else { later.as_mut().map(|s| s.as_mut_ptr()) };
-                self.block(rows.clone(), panels.clone(), ks, start, target, cols);
+        if self.a.col_stride == 1 {
+            for chunk in (0..k).step_by(CHUNK) {
+                self.chunk(rows.clone(), panels.clone(), chunk..(chunk + CHUNK).min(k), None);
             }
-            if chunk > 0
-                && let Some(sums) = &later
-            {
-                self.add_chunk(rows.clone(), &panels, sums, cols);
+            return;
+        }
+        // The columns of A do not lie side by side: it is packed, a block of rows and a chunk of k at a time.
+        let tallest = self.tile_rows();
+        let mut buffer = scratch::<T>(BLOCK_M.min(rows.len()) * CHUNK.min(k));
+        for first in rows.clone().step_by(BLOCK_M) {
+            let some = first..(first + BLOCK_M).min(rows.end);
+            for chunk in (0..k).step_by(CHUNK) {
+                let ks = chunk..(chunk + CHUNK).min(k);
+                // SAFETY: rows and ks lie within A, and the buffer holds them.
+                unsafe { pack_groups(self.a, some.clone(), ks.clone(), tallest, buffer.as_mut_ptr()) };
+                self.chunk(some.clone(), panels.clone(), ks, Some(&buffer));
             }
         }
     }
 
-    /// C += the sum of a later chunk.
-    fn add_chunk(&self, rows: Range<usize>, panels: &Range<usize>, sums: &[T], cols: usize) {
-        for (i, row) in rows.enumerate() {
-            for panel in panels.clone() {
-                let first = panel * self.width;
-                let from = &sums[i * cols + first - panels.start * self.width..];
-                let count = (self.c.cols - first).min(self.width);
-                // SAFETY: these columns of C belong to this thread.
-                let to = unsafe { std::slice::from_raw_parts_mut(self.c.at(row, first), count) };
-                for (value, &sum) in to.iter_mut().zip(from) {
-                    *value += sum;
-                }
+    /// One chunk of k: the first starts the chains of C, later ones are added (rule R1).
+    fn chunk(&self, rows: Range<usize>, panels: Range<usize>, chunk: Range<usize>, packed_a: Option<&[T]>) {
+        let later = chunk.start > 0;
+        for group in panels.clone().step_by(self.group()) {
+            let panels = group..(group + self.group()).min(panels.end);
+            let mut sums = (later && chunk.len() > BLOCK_K).then(|| scratch::<T>(rows.len() * panels.len() * self.width));
+            for begin in chunk.clone().step_by(BLOCK_K) {
+                let ks = begin..(begin + BLOCK_K).min(chunk.end);
+                let (first, last) = (begin == chunk.start, ks.end == chunk.end);
+                self.block(&Block {
+                    rows: rows.clone(),
+                    panels: panels.clone(),
+                    packed_a: packed_a.map(|groups| (groups, chunk.clone())),
+                    start: match (later, first) {
+                        (false, true) => self.start,
+                        (false, false) => Start::Accumulate,
+                        (true, _) => Start::Zero,
+                    },
+                    sums: if first && last { None } else { sums.as_mut().map(|s| s.as_mut_ptr()) },
+                    unfinished: later && !last,
+                    add: later && last,
+                    ks,
+                });
             }
         }
     }
 
-    /// One block of k for some rows and panels. Writes to C, or to `target` (rows of `cols` elements from the first panel on).
-    fn block(
-        &self,
-        rows: Range<usize>,
-        panels: Range<usize>,
-        ks: Range<usize>,
-        start: Start<'_, T>,
-        target: Option<*mut T>,
-        cols: usize,
-    ) {
+    /// Rows of a tile: the widest panel decides, so that one packing of A serves all.
+    fn tile_rows(&self) -> usize {
+        tile_rows(self.choice, self.c.cols.min(self.width).div_ceil(T::WIDTH))
+    }
+
+    fn block(&self, block: &Block<'_, T>) {
+        let Block { rows, panels, ks, .. } = block;
         let length = ks.len();
+        let in_place = self.in_place(rows.len());
+        let columns = |panel: usize| {
+            let first = panel * self.width;
+            (first, (self.c.cols - first).min(self.width))
+        };
+        let in_place = |panel: usize| in_place && columns(panel).1 % T::WIDTH == 0;
         let mut packed_b = match self.b {
             Right::View(_) => Some(scratch::<T>(panels.len() * self.width * length)),
             Right::Packed(_) => None,
         };
         if let (Right::View(view), Some(buffer)) = (self.b, packed_b.as_mut()) {
-            for (slot, panel) in panels.clone().enumerate() {
-                let first = panel * self.width;
-                let vectors = (self.c.cols - first).min(self.width).div_ceil(T::WIDTH);
+            for (slot, panel) in panels.clone().enumerate().filter(|&(_, panel)| !in_place(panel)) {
+                let (first, count) = columns(panel);
                 let to = buffer[slot * self.width * length..].as_mut_ptr();
                 // SAFETY: the panel lies within B, and the buffer holds width · length elements a panel.
-                unsafe { pack_panel(view, ks.clone(), first, vectors * T::WIDTH, to) };
+                unsafe { pack_panel(view, ks.clone(), first, count.div_ceil(T::WIDTH) * T::WIDTH, to) };
             }
         }
-        let (lead, gap) = if self.a.block < self.a.cols {
-            (self.a.block - ks.start % self.a.block, self.a.block_stride - self.a.block as isize)
+        let (lead, segment, gap) = if block.packed_a.is_none() && self.a.block < self.a.cols {
+            (self.a.block - ks.start % self.a.block, self.a.block, self.a.block_stride - self.a.block as isize)
         } else {
-            (length, 0)
+            (length, length, 0)
         };
-        // Rows of A that lie side by side are read where they are; a transposed A is packed.
-        let direct = self.a.col_stride == 1;
-        let mut packed_a = if direct { None } else { Some(scratch::<T>(BLOCK_M.min(rows.len()) * length)) };
-        for block in rows.clone().step_by(BLOCK_M) {
-            let block_end = (block + BLOCK_M).min(rows.end);
-            let block_rows = block..block_end;
-            // The tallest panel decides how rows are cut, so that one packing of A serves all.
-            let vectors = (self.c.cols - panels.start * self.width).min(self.width).div_ceil(T::WIDTH);
-            let tiles = block_rows.len().div_ceil(tile_rows(self.choice, vectors));
-            if let Some(buffer) = packed_a.as_mut() {
-                for tile in 0..tiles {
-                    let cut = part(block_rows.len(), tiles, tile);
-                    let to = buffer[cut.start * length..].as_mut_ptr();
-                    // SAFETY: the rows lie within A, and the buffer holds `length` elements a row.
-                    unsafe { pack_rows(self.a, block + cut.start, cut.len(), ks.clone(), to) };
-                }
-            }
+        let tiles = rows.len().div_ceil(self.tile_rows());
+        for tile in 0..tiles {
+            let cut = part(rows.len(), tiles, tile);
+            let row = rows.start + cut.start;
             for (slot, panel) in panels.clone().enumerate() {
-                let first = panel * self.width;
-                let count = (self.c.cols - first).min(self.width);
+                let (first, count) = columns(panel);
                 let vectors = count.div_ceil(T::WIDTH);
-                let b = match (self.b, &packed_b) {
-                    (Right::Packed(packed), _) if length > 0 => packed.panel_pointer(panel, ks.start),
-                    (_, Some(buffer)) if length > 0 => buffer[slot * self.width * length..].as_ptr(),
-                    _ => std::ptr::null(),
-                };
-                let bias = match start {
-                    Start::Bias(bias) => bias[first..].as_ptr(),
-                    _ => std::ptr::null(),
-                };
-                for tile in 0..tiles {
-                    let cut = part(block_rows.len(), tiles, tile);
-                    let row = block + cut.start;
-                    // SAFETY: the tile lies within A, B and C; C's part belongs to this thread.
-                    unsafe {
-                        let (c, c_stride) = match target {
-                            None => (self.c.at(row, first), self.c.row_stride),
-                            Some(p) => {
-                                let column = first - panels.start * self.width;
-                                (p.add((row - rows.start) * cols + column), cols as isize)
-                            }
-                        };
-                        let args = TileArguments {
-                            a: match &packed_a {
-                                Some(buffer) => buffer[cut.start * length..].as_ptr(),
-                                None => self.a.at(row, ks.start),
-                            },
-                            a_row_stride: self.a.row_stride,
-                            steps: length,
-                            lead,
-                            segment: self.a.block,
-                            gap,
-                            b,
-                            b_stride: vectors * T::WIDTH,
-                            bias,
-                            c,
-                            c_stride,
-                            accumulate: matches!(start, Start::Accumulate),
-                            cols: count,
-                        };
-                        if direct {
-                            run_tile::<T, false>(self.choice, cut.len(), vectors, &args);
-                        } else {
-                            run_tile::<T, true>(self.choice, cut.len(), vectors, &args);
-                        }
+                // SAFETY: the tile lies within A, B, C and the sums; C's part and the sums belong to this thread.
+                unsafe {
+                    let (b, b_stride) = match (self.b, &packed_b) {
+                        _ if length == 0 => (std::ptr::null(), 0),
+                        (Right::View(view), _) if in_place(panel) => (view.at(ks.start, first), view.row_stride as usize),
+                        (Right::Packed(packed), _) => (packed.panel_pointer(panel, ks.start), vectors * T::WIDTH),
+                        (_, Some(buffer)) => (buffer[slot * self.width * length..].as_ptr(), vectors * T::WIDTH),
+                        _ => unreachable!("a view was packed, or is read in place"),
+                    };
+                    let to_c = (self.c.at(row, first), self.c.row_stride);
+                    let sums_stride = panels.len() * self.width;
+                    let to_sums = block.sums.map(|p| (p.add(cut.start * sums_stride + slot * self.width), sums_stride as isize));
+                    let (from, from_stride) = match (block.start, to_sums) {
+                        (Start::Bias(bias), _) => (bias[first..].as_ptr(), 0),
+                        (Start::Accumulate, _) => (to_c.0.cast_const(), to_c.1),
+                        (Start::Zero, Some((sums, stride))) if block.add => (sums.cast_const(), stride),
+                        (Start::Zero, _) => (std::ptr::null(), 0),
+                    };
+                    let (c, c_stride) = match to_sums {
+                        Some(sums) if block.unfinished => sums,
+                        _ => to_c,
+                    };
+                    let args = TileArguments {
+                        a: match &block.packed_a {
+                            // Groups of `cut.len()` elements, one a k.
+                            Some((groups, all)) => groups[cut.start * all.len() + (ks.start - all.start) * cut.len()..].as_ptr(),
+                            None => self.a.at(row, ks.start),
+                        },
+                        a_row_stride: self.a.row_stride,
+                        steps: length,
+                        lead,
+                        segment,
+                        gap,
+                        b,
+                        b_stride,
+                        from,
+                        from_stride,
+                        c,
+                        c_stride,
+                        add: block.add,
+                        cols: count,
+                    };
+                    if block.packed_a.is_some() {
+                        run_tile::<T, true>(self.choice, cut.len(), vectors, &args);
+                    } else {
+                        run_tile::<T, false>(self.choice, cut.len(), vectors, &args);
                     }
                 }
             }

@@ -10,11 +10,20 @@
 //!   a[5,k]   zmm20  …             zmm23
 //! ```
 //!
-//! 24 independent chains hide the latency of the FMA (4 cycles, 2 a cycle), and 10 loads feed 24 FMAs. AVX2 walks the
-//! same panel one vector (two ymm) at a time with 6 rows: 12 accumulators.
+//! 24 independent chains hide the latency of the FMA (4 cycles, 2 a cycle), and 10 loads feed 24 FMAs: the fewest of all shapes that
+//! fit, which counts where another hyperthread shares the ports. AVX2 walks the same panel one vector (two ymm) at a time with 6 rows:
+//! 12 accumulators.
+//!
+//! B comes from the second-level cache, whose latency the hardware does not hide by itself: its lines are asked for [`AHEAD`] steps
+//! early. The lines of C are asked for in the last steps, when B's stream can no longer push them out of the first level.
 
 use crate::Real;
 use weft_simd::{Choice, Isa, Kernel, Lanes, dispatch_on};
+
+/// Steps of k that B's lines are asked for early: about 100 cycles.
+const AHEAD: usize = 8;
+/// Steps between the housekeeping of pointers: one line of f32 of A.
+const STRIP: usize = 16;
 
 /// What one tile works on. All strides in elements.
 pub struct TileArguments<T> {
@@ -34,14 +43,16 @@ pub struct TileArguments<T> {
     pub b: *const T,
     /// From row to row of B.
     pub b_stride: usize,
-    /// Where the chains start: C (`accumulate`), else these numbers for every row, else zero if null.
-    pub bias: *const T,
+    /// Where the chains start: the first row of a matrix of starts, zero if null.
+    pub from: *const T,
+    /// From row to row of the starts; 0 for a bias.
+    pub from_stride: isize,
     /// C's first element of this tile.
     pub c: *mut T,
     /// From row to row of C.
     pub c_stride: isize,
-    /// Start the chains from C.
-    pub accumulate: bool,
+    /// `C += ` the chains instead of `C =`: how a later chunk joins (rule R1).
+    pub add: bool,
     /// Columns that exist, at most `NV · WIDTH`; what lies behind is neither read nor written.
     pub cols: usize,
 }
@@ -69,73 +80,83 @@ unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: 
     let full = cols == NV * width;
     let zero = <T::On<I>>::zero();
     let mut acc = [[zero; NV]; MR];
-    // SAFETY: rows, columns and k of this tile lie within A, B, C and the bias, as the caller promises.
+    // SAFETY: rows, columns and k of this tile lie within A, B, C and the starts, as the caller promises.
     unsafe {
-        let c = args.c;
-        if args.accumulate {
+        let count = |j: usize| cols.saturating_sub(j * width).min(width);
+        if !args.from.is_null() {
             for (i, row) in acc.iter_mut().enumerate() {
-                let c_row = c.offset(i as isize * args.c_stride);
-                if full {
-                    for (j, value) in row.iter_mut().enumerate() {
-                        *value = <T::On<I>>::load(c_row.add(j * width));
-                    }
-                } else {
-                    for (j, value) in row.iter_mut().enumerate() {
-                        let n = cols.saturating_sub(j * width).min(width);
-                        *value = <T::On<I>>::load_first(c_row.wrapping_add(j * width), n);
-                    }
+                let from = args.from.offset(i as isize * args.from_stride);
+                for (j, value) in row.iter_mut().enumerate() {
+                    let p = from.wrapping_add(j * width);
+                    *value = if full { <T::On<I>>::load(p) } else { <T::On<I>>::load_first(p, count(j)) };
                 }
             }
-        } else if !args.bias.is_null() {
-            let bias = args.bias;
-            let mut start = [zero; NV];
-            for (j, value) in start.iter_mut().enumerate() {
-                let n = cols.saturating_sub(j * width).min(width);
-                *value = <T::On<I>>::load_first(bias.wrapping_add(j * width), n);
-            }
-            acc = [start; MR];
         }
 
-        let mut a = args.a;
+        let c = args.c;
         let mut b = args.b;
-        let mut left = args.steps;
-        let mut run = args.lead;
-        while left > 0 {
-            let steps = run.min(left);
-            let mut rows = [a; MR];
-            if !PACKED {
-                for (i, row) in rows.iter_mut().enumerate() {
-                    *row = a.offset(i as isize * args.a_row_stride);
-                }
+        let mut rows = [args.a; MR];
+        if !PACKED {
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = args.a.offset(i as isize * args.a_row_stride);
             }
-            for k in 0..steps {
+        }
+        // A macro: a closure would not be inlined into the function that has the instruction set.
+        macro_rules! step {
+            ($k:expr) => {
                 let mut b_row = [zero; NV];
                 for (j, value) in b_row.iter_mut().enumerate() {
                     *value = <T::On<I>>::load(b.add(j * width));
+                    I::prefetch(b.wrapping_add(AHEAD * args.b_stride + j * width));
                 }
                 for i in 0..MR {
-                    let x = <T::On<I>>::splat(if PACKED { *a.add(k * MR + i) } else { *rows[i].add(k) });
+                    let x = <T::On<I>>::splat(if PACKED { *rows[0].add($k * MR + i) } else { *rows[i].add($k) });
                     for j in 0..NV {
                         acc[i][j] = x.fma(b_row[j], acc[i][j]);
                     }
                 }
                 b = b.wrapping_add(args.b_stride);
-            }
+            };
+        }
+        let mut left = args.steps;
+        let mut run = args.lead.min(left);
+        while left > 0 {
+            let steps = run.min(STRIP);
             left -= steps;
-            a = a.wrapping_offset(steps as isize + args.gap);
-            run = args.segment;
+            run -= steps;
+            if left < STRIP * NV {
+                for i in 0..MR {
+                    I::prefetch(c.wrapping_offset(i as isize * args.c_stride + (left / STRIP * width) as isize));
+                }
+            }
+            // Pairs, so that a loop's own three instructions are shared by two steps.
+            let pairs = if steps == STRIP { STRIP / 2 } else { 0 };
+            for pair in 0..pairs {
+                step!(2 * pair);
+                step!(2 * pair + 1);
+            }
+            for k in 2 * pairs..steps {
+                step!(k);
+            }
+            let jump = steps as isize + if run == 0 { args.gap } else { 0 };
+            for row in rows.iter_mut() {
+                *row = row.wrapping_offset(if PACKED { (steps * MR) as isize } else { jump });
+            }
+            if run == 0 {
+                run = args.segment.min(left);
+            }
         }
 
         for (i, row) in acc.iter().enumerate() {
             let c_row = c.offset(i as isize * args.c_stride);
-            if full {
-                for (j, value) in row.iter().enumerate() {
-                    value.store(c_row.add(j * width));
-                }
-            } else {
-                for (j, value) in row.iter().enumerate() {
-                    let n = cols.saturating_sub(j * width).min(width);
-                    value.store_first(c_row.wrapping_add(j * width), n);
+            for (j, &value) in row.iter().enumerate() {
+                let p = c_row.wrapping_add(j * width);
+                if full {
+                    let value = if args.add { <T::On<I>>::load(p).add(value) } else { value };
+                    value.store(p);
+                } else {
+                    let value = if args.add { <T::On<I>>::load_first(p, count(j)).add(value) } else { value };
+                    value.store_first(p, count(j));
                 }
             }
         }
@@ -172,14 +193,14 @@ pub fn tile_rows(choice: Choice, vectors: usize) -> usize {
 ///
 /// # Safety
 /// `1 <= rows <= 8` (6 for 4 vectors), `1 <= vectors <= 4`, `args.cols <= vectors · WIDTH`; for every row, every k and every column below
-/// `cols`, A, B, the bias and C are valid, B also for the whole of its last vector; C is written by this call alone.
+/// `cols`, A, B, the starts and C are valid, B also for the whole of its last vector; C is written by this call alone.
 pub unsafe fn run_tile<T: Real, const PACKED: bool>(choice: Choice, rows: usize, vectors: usize, args: &TileArguments<T>) {
     if vectors > 1 && shape(choice).vectors == 1 {
         // AVX2 and portable walk the panel one vector at a time.
         for first in (0..args.cols).step_by(T::WIDTH) {
             let part = TileArguments {
                 b: args.b.wrapping_add(first),
-                bias: if args.bias.is_null() { args.bias } else { args.bias.wrapping_add(first) },
+                from: if args.from.is_null() { args.from } else { args.from.wrapping_add(first) },
                 c: args.c.wrapping_add(first),
                 cols: (args.cols - first).min(T::WIDTH),
                 ..*args

@@ -251,10 +251,11 @@ impl<T: Real> Pass<'_, T> {
                             gap,
                             b: packed.panel_pointer(panel, 0),
                             b_stride: vectors * T::WIDTH,
-                            bias: std::ptr::null(),
+                            from: self.dh.0.add((first + cut.start) * padded + column),
+                            from_stride: padded as isize,
                             c: self.dh.0.add((first + cut.start) * padded + column),
                             c_stride: padded as isize,
-                            accumulate: true,
+                            add: false,
                             cols,
                         };
                         run_chain::<T>(self.choice, cut.len(), vectors, chain, k);

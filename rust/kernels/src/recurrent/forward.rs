@@ -187,10 +187,11 @@ impl<T: Real> Pass<'_, T> {
                             gap: 0,
                             b: packed.panel_pointer(panel, 0),
                             b_stride: vectors * T::WIDTH,
-                            bias: std::ptr::null(),
+                            from: gates.add(cell.recurrent_slot() * T::WIDTH),
+                            from_stride: slots as isize,
                             c: gates.add(cell.recurrent_slot() * T::WIDTH),
                             c_stride: slots as isize,
-                            accumulate: true,
+                            add: false,
                             cols: vectors * T::WIDTH,
                         };
                         run_chain::<T>(self.choice, cut.len(), vectors, chain, hidden);
@@ -228,30 +229,22 @@ impl<T: Real> Pass<'_, T> {
 /// # Safety
 /// As for [`run_tile`], for `k` steps; A and B are not in blocks shorter than a chunk.
 pub(super) unsafe fn run_chain<T: Real>(choice: Choice, rows: usize, vectors: usize, first: TileArguments<T>, k: usize) {
-    // SAFETY: passed on to the caller; later chunks write to the local sums.
+    // SAFETY: passed on to the caller.
     unsafe {
         run_tile::<T, false>(choice, rows, vectors, &first);
         let mut done = first.steps;
         while done < k {
-            let mut sums = [T::ZERO; 8 * 4 * 16];
-            let width = vectors * T::WIDTH;
             let lead = first.lead.min(k);
             let later = TileArguments {
                 a: offset_in_blocks(first.a, done, lead, first.gap),
                 steps: (k - done).min(CHUNK),
                 lead: first.segment - done % first.segment,
                 b: first.b.add(done * first.b_stride),
-                c: sums.as_mut_ptr(),
-                c_stride: width as isize,
-                accumulate: false,
+                from: std::ptr::null(),
+                add: true,
                 ..first
             };
             run_tile::<T, false>(choice, rows, vectors, &later);
-            for i in 0..rows {
-                for j in 0..first.cols {
-                    *first.c.offset(i as isize * first.c_stride + j as isize) += sums[i * width + j];
-                }
-            }
             done += later.steps;
         }
     }

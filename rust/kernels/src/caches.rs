@@ -1,0 +1,40 @@
+//! The caches that are found: block sizes follow them, and bits never do.
+
+use std::sync::OnceLock;
+
+/// Bytes of one core's second-level cache; 512 KiB where the processor does not say.
+pub fn second_level() -> usize {
+    static FOUND: OnceLock<usize> = OnceLock::new();
+    *FOUND.get_or_init(|| find().unwrap_or(512 << 10))
+}
+
+/// Asks the processor: leaf 4 on Intel, 0x8000001D on AMD, both in the same form.
+#[cfg(target_arch = "x86_64")]
+fn find() -> Option<usize> {
+    use std::arch::x86_64::{__cpuid, __cpuid_count};
+    let amd = __cpuid(0).ecx == u32::from_le_bytes(*b"cAMD");
+    let (leaf, highest) = if amd { (0x8000_001D, __cpuid(0x8000_0000).eax) } else { (4, __cpuid(0).eax) };
+    if highest < leaf {
+        return None;
+    }
+    (0..8).map(|index| __cpuid_count(leaf, index)).take_while(|found| found.eax & 31 != 0).find_map(|found| {
+        let (level, ways, parts, line) =
+            (found.eax >> 5 & 7, (found.ebx >> 22) + 1, (found.ebx >> 12 & 0x3FF) + 1, (found.ebx & 0xFFF) + 1);
+        let bytes = ways as usize * parts as usize * line as usize * (found.ecx as usize + 1);
+        (level == 2).then_some(bytes.clamp(256 << 10, 4 << 20))
+    })
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn find() -> Option<usize> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_second_level_has_a_size_that_makes_sense() {
+        let bytes = super::second_level();
+        assert!((256 << 10..=4 << 20).contains(&bytes), "{bytes}");
+    }
+}
