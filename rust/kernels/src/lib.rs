@@ -6,7 +6,6 @@
 
 pub mod activation;
 pub mod attention;
-pub mod caches;
 pub mod dropout;
 pub mod elementwise;
 pub mod embedding;

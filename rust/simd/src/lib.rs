@@ -17,6 +17,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod caches;
 mod choice;
 mod denormals;
 mod lanes;
@@ -24,6 +25,7 @@ pub mod maths;
 mod portable;
 mod real;
 
+pub use caches::second_level;
 pub use choice::{Choice, IsaError, Kernel, available, chosen, dispatch, dispatch_on, initialize};
 pub use denormals::{flush_denormal, set_flush_denormal};
 pub use lanes::{Isa, Lanes};

@@ -3,12 +3,12 @@
 use super::pack::{pack_groups, pack_panel};
 use super::tile::{TileArguments, run_tile, tile_rows};
 use super::{CHUNK, PackedMatrix, panel_width};
-use crate::caches::second_level;
+
 use crate::parallel::{self, Shared, part, threads_for};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real};
 use std::ops::Range;
-use weft_simd::{Choice, chosen};
+use weft_simd::{Choice, chosen, second_level};
 
 /// Steps of k in a block: long, so that C is seldom read and written. Divides [`CHUNK`].
 const BLOCK_K: usize = 1024;
