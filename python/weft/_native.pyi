@@ -27,14 +27,15 @@ __all__ = [
     "empty_cache",
     "global_norm",
     "isa",
-    "layer_norm_backward",
-    "layer_norm_forward",
     "linear",
     "matmul",
+    "norm_backward",
+    "norm_forward",
     "num_threads",
     "pack",
     "panic_in_a_worker",
     "permutation",
+    "projected_cross_entropy",
     "random",
     "recurrent_backward",
     "recurrent_forward",
@@ -94,13 +95,35 @@ def cross_entropy_forward(logits: _Array, targets: _Indices, ignore: int, smooth
 def cross_entropy_backward(
     logits: _Array, targets: _Indices, ignore: int, smoothing: float, normalizers: _Array, scales: _Array
 ) -> _Array: ...
-def layer_norm_forward(x: _Array, weight: _Array | None, bias: _Array | None, eps: float) -> tuple[_Array, _Array, _Array]: ...
-def layer_norm_backward(
-    x: _Array, weight: _Array | None, means: _Array, deviations: _Array, dy: _Array, wants_bias: bool
-) -> tuple[_Array, _Array, _Array]: ...
+def projected_cross_entropy(
+    x: _Array,
+    forward: PackedMatrix,
+    back: PackedMatrix | None,
+    bias: _Array | None,
+    targets: _Indices,
+    ignore: int,
+    smoothing: float,
+    scale: float,
+    needs: Any,
+) -> tuple[_Array, list[_Array | None]]: ...
+def norm_forward(
+    rms: bool, x: _Array, residual: _Array | None, weight: _Array | None, bias: _Array | None, eps: float
+) -> list[_Array]: ...
+def norm_backward(
+    rms: bool,
+    x: _Array,
+    weight: _Array | None,
+    means: _Array,
+    deviations: _Array,
+    dy: _Array,
+    more: _Array | None,
+    wants_bias: bool,
+) -> list[_Array]: ...
 def matmul(a: _Array, b: _Array) -> _Array: ...
 def pack(b: _Array) -> PackedMatrix: ...
-def linear(x: _Array, packed: PackedMatrix, bias: _Array | None) -> _Array: ...
+def linear(
+    x: _Array, packed: PackedMatrix, bias: _Array | None, activation: str | None, residual: _Array | None, keep: bool
+) -> tuple[_Array, _Array | None]: ...
 def global_norm(gradients: Any) -> float: ...
 def adam(
     parameters: Any,

@@ -23,6 +23,51 @@ def test_cross_entropy(rng, reduction, smoothing, classes):
     )
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_cross_entropy(rng, reduction, smoothing, bias):
+    target = rng.integers(0, 37, 9)
+    target[[1, 4]] = 5000
+    inputs = {"x": rng.standard_normal((9, 5)), "w": rng.standard_normal((37, 5))}
+    if bias:
+        inputs["b"] = rng.standard_normal(37)
+    options = {"ignore_index": 5000, "reduction": reduction, "label_smoothing": smoothing}
+    check_operation(
+        lambda x, w, b=None: F.linear_cross_entropy(x, w, target, b, **options),
+        lambda x, w, b=0.0: reference.cross_entropy(x @ w.T + b, target, 5000, smoothing, reduction),
+        inputs,
+    )
+
+
+def test_chunks_of_logits_give_what_all_of_them_give(rng):
+    # 3 Mi numbers a chunk: 40 rows of 200,000 classes come in three chunks.
+    x = weft.tensor(rng.standard_normal((40, 3)), requires_grad=True)
+    w = weft.tensor(rng.standard_normal((200_000, 3)), requires_grad=True)
+    target = rng.integers(0, 200_000, 40)
+    F.linear_cross_entropy(x, w, target).backward()
+    dx, dw = np.asarray(x.grad), np.asarray(w.grad)
+    x.grad = w.grad = None
+    F.cross_entropy(F.linear(x, w), target).backward()
+    np.testing.assert_allclose(dx, np.asarray(x.grad), rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(dw, np.asarray(w.grad), rtol=1e-9, atol=1e-15)
+
+
+def test_linear_cross_entropy_over_axes_without_rows_and_without_gradients(rng):
+    x, w = rng.standard_normal((2, 3, 4)).astype(np.float32), weft.tensor(rng.standard_normal((6, 4)).astype(np.float32))
+    target = rng.integers(0, 6, (2, 3))
+    want = F.cross_entropy(F.linear(x, w).reshape(6, 6), target.ravel()).item()
+    assert F.linear_cross_entropy(x, w, target).item() == pytest.approx(want, rel=1e-6)
+    w.requires_grad = True
+    loss = F.linear_cross_entropy(np.zeros((0, 4), np.float32), w, np.zeros(0, np.int64), reduction="sum")
+    loss.backward()
+    assert loss.item() == 0.0 and not np.asarray(w.grad).any()
+    with pytest.raises(weft.ShapeError, match=r"\[linear_cross_entropy\] input: expected shape \[N, 4\] \(2 dimensions\)"):
+        F.linear_cross_entropy(np.zeros((2, 5), np.float32), w, [0, 1])
+    with pytest.raises(IndexError, match=r"\[linear_cross_entropy\] target: expected indices in 0..6, got 6 at position 1"):
+        F.linear_cross_entropy(np.zeros((2, 4), np.float32), w, [0, 6])
+
+
 def test_classes_in_the_second_axis_and_single_rows(rng):
     x, target = rng.standard_normal((2, 5, 3)), rng.integers(0, 5, (2, 3))
     rows = lambda x: x.transpose(0, 2, 1).reshape(-1, 5)

@@ -6,6 +6,7 @@ import pytest
 import weft
 from weft.nn import functional as F
 
+import reference
 from checking import check_operation
 
 
@@ -51,3 +52,26 @@ def test_refusals_name_the_shapes():
         weft.matmul(np.ones((2, 3), np.float32), np.ones((3, 2)))
     with pytest.raises(weft.ShapeError, match=r"\[linear\] input: expected last dimension 3, got \[2, 4\]"):
         weft.nn.Linear(3, 2)(np.ones((2, 4), np.float32))
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "tanh", "sigmoid", "gelu", "gelu_tanh"])
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_linear_layer_takes_activation_and_residual_along(rng, activation, residual):
+    inputs = {"x": rng.standard_normal((2, 9, 5)), "w": rng.standard_normal((70, 5)), "b": rng.standard_normal(70)}
+    if residual:
+        inputs["r"] = rng.standard_normal((2, 9, 70))
+    check_operation(
+        lambda x, w, b, r=None: F.linear(x, w, b, activation=activation, residual=r),
+        lambda x, w, b, r=0.0: reference.activate(activation, x @ w.T + b) + r,
+        inputs,
+    )
+
+
+def test_the_epilogue_changes_no_bit(rng):
+    x, w, b, r = (rng.standard_normal(s).astype(np.float32) for s in [(33, 70), (90, 70), (90,), (33, 90)])
+    w = weft.tensor(w)
+    for name, plain in [("relu", F.relu), ("tanh", F.tanh), ("sigmoid", F.sigmoid), ("gelu", F.gelu)]:
+        fused = F.linear(x, w, weft.tensor(b), activation=name, residual=weft.tensor(r))
+        assert (np.asarray(fused) == np.asarray(plain(F.linear(x, w, weft.tensor(b)))) + r).all(), name
+    with pytest.raises(weft.ConfigError, match=r"\[linear\] activation: expected one of 'relu', .*, got 'selu'"):
+        F.linear(x, w, activation="selu")

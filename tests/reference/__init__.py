@@ -1,5 +1,7 @@
 """Every operation in plain NumPy, as its paper writes it: the one oracle. Slow, in f64, and read before it is trusted."""
 
+import math
+
 import numpy as np
 
 
@@ -38,6 +40,26 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5):
     y = (x - mean) / np.sqrt(((x - mean) ** 2).mean(-1, keepdims=True) + eps)
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
+
+
+def rms_norm(x, weight=None, eps=1e-5):
+    """Zhang & Sennrich 2019, eq. 4, over the last axis."""
+    y = x / np.sqrt((x**2).mean(-1, keepdims=True) + eps)
+    return y if weight is None else y * weight
+
+
+def activate(name, x):
+    """The activations that a linear layer takes along."""
+    if name == "gelu_tanh":
+        return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    if name == "gelu":
+        return x * 0.5 * (1 + np.vectorize(math.erf)(x / np.sqrt(2)))
+    return {
+        "relu": lambda: np.maximum(x, 0),
+        "tanh": lambda: np.tanh(x),
+        "sigmoid": lambda: 1 / (1 + np.exp(-x)),
+        None: lambda: x,
+    }[name]()
 
 
 def cross_entropy(x, target, ignore=-100, smoothing=0.0, reduction="mean"):

@@ -14,7 +14,7 @@ from weft import models, train
 from weft.data import Pair
 
 #: The weights of `small_training` after 20 steps. Every machine, thread count and instruction set must reproduce it.
-PINNED = "e39d0cd7ca7483fed1b1115494a90fc995d6c0aa468b835e05e381da320343f6"
+PINNED = "0644faad661cfb2a5507697969891354d0c948769caf744be492e1f9c86c8fa6"
 
 
 def small_training():

@@ -9,25 +9,34 @@ import numpy as np
 from .. import _native
 from ..errors import DtypeError, choice_error, range_error, shape_error
 from .buffers import contiguous
+from .matmul import linear, pack_linear, packed
 from .reduction import sum_array
-from .tensor import Tensor, as_tensor, record
+from .tensor import Tensor, as_tensor, record, wants
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
+def _check_options(who: str, reduction: str, label_smoothing: float) -> None:
+    if reduction not in REDUCTIONS:
+        raise choice_error(who, "reduction", REDUCTIONS, reduction)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise range_error(who, "label_smoothing", "a number from 0 to 1", label_smoothing)
+
+
+def _check_targets(who: str, targets: np.ndarray, shape: tuple[int, ...]) -> None:
+    if targets.dtype.kind not in "iu":
+        raise DtypeError(f"[{who}] target: expected int64, got {targets.dtype}")
+    if targets.shape != shape:
+        raise shape_error(who, "target", f"shape {list(shape)}", targets.shape)
+
+
 def cross_entropy(a: Tensor, target: Any, ignore_index: int, reduction: str, label_smoothing: float) -> Tensor:
     """Cross-entropy of logits [N, V] and classes [N]; see `nn.functional.cross_entropy`."""
-    if reduction not in REDUCTIONS:
-        raise choice_error("cross_entropy", "reduction", REDUCTIONS, reduction)
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise range_error("cross_entropy", "label_smoothing", "a number from 0 to 1", label_smoothing)
+    _check_options("cross_entropy", reduction, label_smoothing)
     targets = as_tensor(target)._array
     if a.ndim != 2:
         raise shape_error("cross_entropy", "input", "shape [N, V] (2 dimensions)", a.shape)
-    if targets.dtype.kind not in "iu":
-        raise DtypeError(f"[cross_entropy] target: expected int64, got {targets.dtype}")
-    if targets.shape != a.shape[:1]:
-        raise shape_error("cross_entropy", "target", f"shape {list(a.shape[:1])}", targets.shape)
+    _check_targets("cross_entropy", targets, a.shape[:1])
     x, t = contiguous(a._array), np.ascontiguousarray(targets, np.int64)
     losses, normalizers = _native.cross_entropy_forward(x, t, ignore_index, label_smoothing)
     count = int(np.count_nonzero(t != ignore_index))
@@ -42,3 +51,38 @@ def cross_entropy(a: Tensor, target: Any, ignore_index: int, reduction: str, lab
     with np.errstate(invalid="ignore", divide="ignore"):
         value = total / losses.dtype.type(count) if reduction == "mean" else total
     return record("cross_entropy", np.asarray(value, x.dtype), (a,), rule)
+
+
+def linear_cross_entropy(
+    x: Tensor, weight: Tensor, target: Any, bias: Tensor | None, ignore_index: int, reduction: str, label_smoothing: float
+) -> Tensor:
+    """Cross-entropy of x [N, D] · weightᵀ [D, V] + bias, the logits in chunks; see `nn.functional.linear_cross_entropy`."""
+    who = "linear_cross_entropy"
+    _check_options(who, reduction, label_smoothing)
+    targets = as_tensor(target)._array
+    if x.dtype != weight.dtype:
+        raise DtypeError(f"[{who}] input: expected {weight.dtype}, got {x.dtype}")
+    if x.ndim != 2 or x.shape[1] != weight.shape[1]:
+        raise shape_error(who, "input", f"shape [N, {weight.shape[1]}] (2 dimensions)", x.shape)
+    _check_targets(who, targets, x.shape[:1])
+    if reduction == "none":
+        # The gradient of every loss is only known in the backward pass.
+        return cross_entropy(linear(x, weight, bias), targets, ignore_index, reduction, label_smoothing)
+    rows, t = contiguous(x._array), np.ascontiguousarray(targets, np.int64)
+    count = int(np.count_nonzero(t != ignore_index))
+    scale = 1.0 / count if reduction == "mean" and count else 1.0
+    parents = x, weight, bias
+    needs = [p is not None and p.requires_grad and wants(p) for p in parents]
+    back = packed(weight, "linear back", (), lambda: _native.pack(weight._array)) if needs[0] else None
+    losses, gradients = _native.projected_cross_entropy(
+        rows, pack_linear(weight), back, None if bias is None else bias._array, t, ignore_index, label_smoothing, scale, needs
+    )
+
+    def rule(g: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        one = bool((g == 1).all())
+        return tuple(d if d is None or one else d * g for d in gradients)
+
+    total = sum_array(losses, [0])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = total / losses.dtype.type(count) if reduction == "mean" else total
+    return record(who, np.asarray(value, rows.dtype), parents, rule)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .. import _native
-from ..errors import DtypeError, ShapeError, shape_error
+from ..errors import DtypeError, ShapeError, choice_error, shape_error
 from .buffers import contiguous
 from .reduction import sum_array, sum_to
-from .tensor import Tensor, as_tensor, record
+from .tensor import Tensor, as_tensor, record, wants
 
 
 def packed(owner: Tensor, key: Any, others: tuple[Tensor | None, ...], make: Any) -> Any:
@@ -84,25 +84,54 @@ def matmul(a: Any, b: Any) -> Tensor:
     return record("matmul", result, (a, b), stacked_rule)
 
 
-def linear(x: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x · weightᵀ + bias for x [..., I], weight [O, I], bias [O]; the weight is packed once for each of its generations."""
+#: Activations that follow a product in the same pass; GELU's backward pass needs the numbers before it.
+ACTIVATIONS = {"relu": False, "tanh": False, "sigmoid": False, "gelu": True, "gelu_tanh": True}
+
+
+def linear(
+    x: Any,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    residual: Tensor | None = None,
+) -> Tensor:
+    """f(x · weightᵀ + bias) + residual for x [..., I], weight [O, I], bias [O]; the weight is packed once for each of its generations."""
     x = as_tensor(x, weight)
     if x.dtype != weight.dtype:
         raise DtypeError(f"[linear] input: expected {weight.dtype}, got {x.dtype}")
     if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise shape_error("linear", "input", f"last dimension {weight.shape[1]}", x.shape)
+    if activation is not None and activation not in ACTIVATIONS:
+        raise choice_error("linear", "activation", ACTIVATIONS, activation)
     w, shape = weight._array, x.shape
+    out = (*shape[:-1], w.shape[0])
+    if residual is not None and (residual.shape != out or residual.dtype != x.dtype):
+        raise shape_error("linear", "residual", f"{x.dtype} of shape {list(out)}", residual.shape)
     rows = contiguous(x._array).reshape(math.prod(shape[:-1]), shape[-1])
-    panels = packed(weight, "linear", (), lambda: _native.pack(w.T))
-    y = _native.linear(rows, panels, None if bias is None else bias._array)
-    needs = x.requires_grad, weight.requires_grad, bias is not None and bias.requires_grad
+    flat_out = rows.shape[0], w.shape[0]
+    more = None if residual is None else contiguous(residual._array).reshape(flat_out)
+    parents = x, weight, bias, residual
+    needs = [p is not None and p.requires_grad for p in parents]
+    # Behind a residual the result does not tell the activation's output any more.
+    before = activation is not None and (ACTIVATIONS[activation] or residual is not None) and wants(*parents)
+    y, kept = _native.linear(rows, pack_linear(weight), None if bias is None else bias._array, activation, more, before)
 
     def rule(g: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        flat = contiguous(g).reshape(rows.shape[0], w.shape[0])
+        flat = contiguous(g).reshape(flat_out)
+        d = flat
+        if activation is not None:
+            saved = y if kept is None else kept if ACTIVATIONS[activation] else _native.activation_forward(activation, kept)
+            d = _native.activation_backward(activation, saved, flat)
         return (
-            multiply(flat, w).reshape(shape) if needs[0] else None,
-            multiply(flat.T, rows) if needs[1] else None,
-            sum_array(flat, [0]) if needs[2] else None,
+            multiply(d, w).reshape(shape) if needs[0] else None,
+            multiply(d.T, rows) if needs[1] else None,
+            sum_array(d, [0]) if needs[2] else None,
+            g if needs[3] else None,
         )
 
-    return record("linear", y.reshape(shape[:-1] + (w.shape[0],)), (x, weight, bias), rule)
+    return record("linear", y.reshape(out), parents, rule)
+
+
+def pack_linear(weight: Tensor) -> Any:
+    """The weight [O, I] packed for x · weightᵀ."""
+    return packed(weight, "linear", (), lambda: _native.pack(weight._array.T))

@@ -135,7 +135,7 @@ class Seq2Seq(nn.Module):
         lengths: np.ndarray,
         steps: np.ndarray | None,
     ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-        """Target numbers [B, T] from states → logits [B, T, V], attention weights [B, T, S], last states."""
+        """Target numbers [B, T] from states → s̃ [B, T, hidden], attention weights [B, T, S], last states."""
         x = self.dropout(self.target_embedding(tokens))
         state = (hidden[0], hidden[1]) if self.lstm else hidden[0]
         output, last = self.decoder(x, state, lengths=steps)
@@ -143,23 +143,33 @@ class Seq2Seq(nn.Module):
         if self.attention is not None:
             context, weights = self.attention(output, source, keys=keys, lengths=lengths)
             output = F.tanh(self.combine(cat([context, output], -1)))
-        return self.output(self.dropout(output)), weights, list(last) if self.lstm else [last]
+        return self.dropout(output), weights, list(last) if self.lstm else [last]
 
     def keys(self, source: Tensor) -> Tensor:
         """The attention's keys of encoder states, computed once for all steps."""
         return source if self.attention is None else self.attention.project(source)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, T, V] of every target step, the true tokens before it given (teacher forcing)."""
+    def features(self, batch: Batch) -> Tensor:
+        """s̃ [B, T, hidden] of every target step, the true tokens before it given (teacher forcing)."""
         source, hidden = self.encode(batch.source, batch.source_lengths)
         keys = self.keys(source)
         return self.decode(batch.target_in, hidden, source, keys, batch.source_lengths, batch.target_lengths)[0]
 
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, T, V] of every target step, the true tokens before it given."""
+        return self.output(self.features(batch))
+
     def loss(self, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy in nats per target token, the end counted, padding not."""
-        logits = self(batch)
+        features, target, output = self.features(batch), batch.target_out, self.output
+        if type(output) is nn.Linear:
+            return F.linear_cross_entropy(
+                features, output.weight, target, output.bias, ignore_index=PAD, label_smoothing=label_smoothing
+            )
+        # Whoever put another layer there gets it called.
+        logits = output(features)
         rows = logits.reshape(-1, logits.shape[-1])
-        return F.cross_entropy(rows, batch.target_out.reshape(-1), ignore_index=PAD, label_smoothing=label_smoothing)
+        return F.cross_entropy(rows, target.reshape(-1), ignore_index=PAD, label_smoothing=label_smoothing)
 
     def encode_pairs(self, pairs: Sequence[Pair]) -> list[Any]:
         """Pairs as numbers, for `data.batches`."""
@@ -181,10 +191,10 @@ class Seq2Seq(nn.Module):
     def step(self, state: State, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, State]:
         """One token further: log-probabilities [rows, V], attention weights [rows, S], the new state."""
         with no_grad():
-            logits, weights, hidden = self.decode(
+            features, weights, hidden = self.decode(
                 tokens.reshape(-1, 1), state.hidden, state.source, state.keys, state.lengths, None
             )
-            scores = log_softmax_array(logits.numpy()[:, 0])
+            scores = log_softmax_array(self.output(features).numpy()[:, 0])
         attention = None if weights is None else weights.numpy()[:, 0]
         return scores, attention, State(state.source, state.keys, state.lengths, hidden)
 

@@ -16,23 +16,28 @@ from ..autograd.activation import log_softmax, relu, sigmoid, softmax, tanh
 from ..autograd.dropout import dropout as _dropout
 from ..autograd.embedding import embedding as _embedding
 from ..autograd.matmul import linear as _linear
-from ..autograd.normalization import layer_norm as _layer_norm
+from ..autograd.normalization import normalize
 from ..errors import DtypeError, ShapeError, range_error, shape_error
 from ..random import default_generator
 
 __all__ = [
-    "attention", "cross_entropy", "dropout", "embedding", "gelu", "layer_norm", "linear", "log_softmax", "relu", "sigmoid",
-    "softmax", "tanh",
+    "add_layer_norm", "add_rms_norm", "attention", "cross_entropy", "dropout", "embedding", "gelu", "layer_norm", "linear",
+    "linear_cross_entropy", "log_softmax", "relu", "rms_norm", "sigmoid", "softmax", "tanh",
 ]  # fmt: skip
 
 
-def linear(input: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """input [..., I] · weightᵀ [I, O] + bias [O] → [..., O].
+def linear(
+    input: Any, weight: Tensor, bias: Tensor | None = None, *, activation: str | None = None, residual: Tensor | None = None
+) -> Tensor:
+    """f(input [..., I] · weightᵀ [I, O] + bias [O]) + residual → [..., O].
+
+    `activation`: 'relu', 'gelu', 'gelu_tanh', 'tanh', 'sigmoid' or None; `residual` [..., O]. Both are computed while the product is still
+    in the first-level cache, to the same bits as operations of their own.
 
     >>> F.linear(weft.tensor([[1.0, 2.0]]), weft.tensor([[3.0, 4.0]])).tolist()
     [[11.0]]
     """
-    return _linear(input, weight, bias)
+    return _linear(input, weight, bias, activation, residual)
 
 
 def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
@@ -53,14 +58,66 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
     return _gelu(as_tensor(input), approximate)
 
 
+def _normalize(
+    kind: str,
+    input: Any,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    residual: Any = None,
+) -> Any:
+    a, shape = as_tensor(input), tuple(normalized_shape)
+    if a.shape[a.ndim - len(shape) :] != shape:
+        raise shape_error(kind, "input", f"last dimensions {list(shape)}", a.shape)
+    more = None if residual is None else as_tensor(residual)
+    return normalize(kind, a, math.prod(shape), weight, bias, eps, more)
+
+
 def layer_norm(
     input: Any, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
     """(x − mean) / √(variance + eps) · weight + bias over the last axes (Ba et al. 2016, eq. 4)."""
-    a, shape = as_tensor(input), tuple(normalized_shape)
-    if a.shape[a.ndim - len(shape) :] != shape:
-        raise shape_error("layer_norm", "input", f"last dimensions {list(shape)}", a.shape)
-    return _layer_norm(a, math.prod(shape), weight, bias, eps)
+    return _normalize("layer_norm", input, normalized_shape, weight, bias, eps)
+
+
+def rms_norm(input: Any, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+    """x / √(mean(x²) + eps) · weight over the last axes (Zhang & Sennrich 2019, eq. 4); eps is the dtype's machine epsilon by default.
+
+    >>> F.rms_norm(weft.tensor([[3.0, 4.0]]), [2], eps=0.0).numpy().round(4).tolist()
+    [[0.8485000133514404, 1.1313999891281128]]
+    """
+    a = as_tensor(input)
+    return _normalize("rms_norm", a, normalized_shape, weight, None, _epsilon(a, eps))
+
+
+def _epsilon(a: Tensor, eps: float | None) -> float:
+    return float(np.finfo(a.dtype if a.dtype.kind == "f" else np.float32).eps) if eps is None else eps
+
+
+def add_layer_norm(
+    input: Any,
+    residual: Any,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Tensor]:
+    """s = input + residual and layer_norm(s), as (normalised, s), in one pass forward and one back.
+
+    >>> y, s = F.add_layer_norm(weft.tensor([[1.0, 2.0]]), weft.tensor([[2.0, 5.0]]), [2])
+    >>> s.tolist(), y.numpy().round(3).tolist()
+    ([[3.0, 7.0]], [[-1.0, 1.0]])
+    """
+    return _normalize("layer_norm", input, normalized_shape, weight, bias, eps, residual)
+
+
+def add_rms_norm(
+    input: Any, residual: Any, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """s = input + residual and rms_norm(s), as (normalised, s), in one pass forward and one back."""
+    a = as_tensor(input)
+    return _normalize("rms_norm", a, normalized_shape, weight, None, _epsilon(a, eps), residual)
 
 
 def cross_entropy(
@@ -81,6 +138,34 @@ def cross_entropy(
         flat = loss_room.cross_entropy(rows, t.reshape(-1), ignore_index, reduction, label_smoothing)
         return flat.reshape(t.shape) if reduction == "none" else flat
     return loss_room.cross_entropy(a, t, ignore_index, reduction, label_smoothing)
+
+
+def linear_cross_entropy(
+    input: Any,
+    weight: Tensor,
+    target: Any,
+    bias: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """cross_entropy(linear(input, weight, bias), target) without the logits [N, V] ever being stored.
+
+    `input` [..., D], `weight` [V, D], `bias` [V], `target` whole numbers [...]. The logits exist a few hundred rows at a time, and
+    each chunk is turned into its gradients at once, so the backward pass is a product with the loss's own gradient, and memory
+    grows with N·D and V·D only (the idea of Wijmans et al. 2024). `reduction="none"` stores the logits.
+
+    >>> w = weft.tensor([[1.0], [2.0], [3.0]], requires_grad=True)
+    >>> round(F.linear_cross_entropy(weft.tensor([[1.0]]), w, [2]).item(), 4)
+    0.4076
+    """
+    a, t = as_tensor(input, weight), as_tensor(target)
+    if a.ndim != 2:
+        flat = loss_room.linear_cross_entropy(
+            a.reshape(-1, a.shape[-1] if a.ndim else 1), weight, t.reshape(-1), bias, ignore_index, reduction, label_smoothing
+        )
+        return flat.reshape(t.shape) if reduction == "none" else flat
+    return loss_room.linear_cross_entropy(a, weight, t, bias, ignore_index, reduction, label_smoothing)
 
 
 def as_lengths(who: str, lengths: Any, batch: int, most: int) -> np.ndarray | None:

@@ -177,6 +177,41 @@ class LayerNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
+class RMSNorm(Module):
+    """x / √(mean(x²) + eps) · weight over the last axes (Zhang & Sennrich 2019, eq. 4); eps None is the dtype's machine epsilon.
+
+    >>> weft.nn.RMSNorm(4)(weft.tensor([[1.0, 2.0, 3.0, 4.0]])).shape
+    (1, 4)
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        check_device("rms_norm", device)
+        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+        if elementwise_affine:
+            self.weight: Any = new_parameter("rms_norm", self.normalized_shape, dtype)
+        else:
+            self.register_parameter("weight", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Weight one."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+
+    def forward(self, input: Any) -> Tensor:
+        """input [..., *normalized_shape] → the same shape."""
+        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+
+
 class Tanh(Module):
     """The hyperbolic tangent."""
 

@@ -15,16 +15,23 @@ enum Form {
     LogSoftmax,
 }
 
+/// An activation of single numbers by its name.
+pub fn single(py: Python<'_>, name: &str) -> PyResult<Activation> {
+    Ok(match name {
+        "tanh" => Activation::Tanh,
+        "sigmoid" => Activation::Sigmoid,
+        "relu" => Activation::Relu,
+        "gelu" => Activation::Gelu,
+        "gelu_tanh" => Activation::GeluTanh,
+        _ => return Err(named(py, "ConfigError", format!("[activation] unknown activation '{name}'"))),
+    })
+}
+
 fn form(py: Python<'_>, name: &str) -> PyResult<Form> {
     Ok(match name {
-        "tanh" => Form::Single(Activation::Tanh),
-        "sigmoid" => Form::Single(Activation::Sigmoid),
-        "relu" => Form::Single(Activation::Relu),
-        "gelu" => Form::Single(Activation::Gelu),
-        "gelu_tanh" => Form::Single(Activation::GeluTanh),
         "softmax" => Form::Softmax,
         "log_softmax" => Form::LogSoftmax,
-        _ => return Err(named(py, "ConfigError", format!("[activation] unknown activation '{name}'"))),
+        _ => Form::Single(single(py, name)?),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use crate::arrays::{Number, empty, fresh, indices, read, shape, slice};
 use crate::by_dtype;
+use crate::matmul::{Held, PackedMatrix};
 use crate::without_gil::without_gil;
 use numpy::{PyReadonlyArrayDyn, PyUntypedArray};
 use pyo3::prelude::*;
@@ -71,7 +72,55 @@ fn cross_entropy_backward<'py>(
     by_dtype!(logits, T => backward::<T>(py, logits, &targets, ignore, smoothing, normalizers, scales))
 }
 
+type Projected<'py> = (Bound<'py, PyAny>, [Option<Bound<'py, PyAny>>; 3]);
+
+fn projected<'py, T: Held>(
+    py: Python<'py>,
+    x: &Bound<'py, PyUntypedArray>,
+    (forward, back): (&PackedMatrix, Option<&PackedMatrix>),
+    bias: Option<&Bound<'py, PyUntypedArray>>,
+    targets: &PyReadonlyArrayDyn<'py, i64>,
+    (ignore, smoothing, scale): (i64, f64, f64),
+    needs: [bool; 3],
+) -> PyResult<Projected<'py>> {
+    const WHO: &str = "linear_cross_entropy";
+    let packed = (forward.of::<T>(py, WHO)?, back.map(|b| b.of::<T>(py, WHO)).transpose()?);
+    let (size, classes) = (packed.0.rows(), packed.0.cols());
+    let (input, bias) = (read::<T>("input", x)?, bias.map(|b| read::<T>("bias", b)).transpose()?);
+    let (data, targets) = (slice(py, "input", &input)?, indices(py, "target", targets)?);
+    let bias = bias.as_ref().map_or(Ok(&[][..]), |b| slice(py, "bias", b))?;
+    let losses = empty::<T>(py, &[targets.len()])?;
+    let array = |wanted: bool, shape: &[usize]| wanted.then(|| empty::<T>(py, shape)).transpose();
+    let made = [array(needs[0], &shape(x))?, array(needs[1], &[classes, size])?, array(needs[2], &[classes])?];
+    let [dx, dw, db] = made.each_ref().map(|a| a.as_ref().map_or(&mut [][..], fresh));
+    let (out, gradients) = (fresh(&losses), loss::ProjectionGradients { x: dx, weight: dw, bias: db });
+    without_gil(py, || {
+        loss::projected_cross_entropy(packed, data, bias, targets, ignore, smoothing, T::from_f64(scale), out, gradients)
+    })?;
+    Ok((losses.into_any(), made.map(|a| a.map(Bound::into_any))))
+}
+
+/// projected_cross_entropy(x [N, D], packed weightᵀ, packed weight or None, bias [V] or None, targets [N], ignore, smoothing, scale,
+/// needs) -> losses [N], [dx, dweight, dbias] of scale · Σ losses, None where not needed
+#[pyfunction]
+#[pyo3(signature = (x, forward, back, bias, targets, ignore, smoothing, scale, needs))]
+fn projected_cross_entropy<'py>(
+    py: Python<'py>,
+    x: &Bound<'py, PyUntypedArray>,
+    forward: &PackedMatrix,
+    back: Option<&PackedMatrix>,
+    bias: Option<&Bound<'py, PyUntypedArray>>,
+    targets: PyReadonlyArrayDyn<'py, i64>,
+    ignore: i64,
+    smoothing: f64,
+    scale: f64,
+    needs: [bool; 3],
+) -> PyResult<Projected<'py>> {
+    by_dtype!(x, T => projected::<T>(py, x, (forward, back), bias, &targets, (ignore, smoothing, scale), needs))
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(cross_entropy_forward, module)?)?;
+    module.add_function(wrap_pyfunction!(projected_cross_entropy, module)?)?;
     module.add_function(wrap_pyfunction!(cross_entropy_backward, module)?)
 }

@@ -1,5 +1,6 @@
 //! Products, and matrices packed once.
 
+use crate::activation::single;
 use crate::arrays::{Number, empty, fresh, read, slice};
 use crate::by_dtype;
 use crate::errors::named;
@@ -13,15 +14,23 @@ use weft_kernels::{MatrixView, MatrixViewMut};
 
 /// A weight matrix in panels, for one dtype. Made anew when the parameter's generation changes; never saved.
 #[pyclass(frozen, module = "weft._native")]
-struct PackedMatrix(Kind);
+pub struct PackedMatrix(Kind);
 
-enum Kind {
+impl PackedMatrix {
+    /// The packed numbers, if they are of this type.
+    pub fn of<T: Held>(&self, py: Python<'_>, who: &str) -> PyResult<&Packed<T>> {
+        T::unwrap(&self.0).ok_or_else(|| named(py, "DtypeError", format!("[{who}] the weight was packed in another dtype")))
+    }
+}
+
+/// One packed matrix or the other.
+pub enum Kind {
     Single(Packed<f32>),
     Double(Packed<f64>),
 }
 
 /// Which variant holds numbers of this type.
-trait Held: Number {
+pub trait Held: Number {
     fn wrap(packed: Packed<Self>) -> Kind;
     fn unwrap(kind: &Kind) -> Option<&Packed<Self>>;
 }
@@ -109,44 +118,54 @@ fn pack(py: Python<'_>, b: &Bound<'_, PyUntypedArray>) -> PyResult<PackedMatrix>
     by_dtype!(b, T => pack_as::<T>(py, b))
 }
 
+type Output<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
+
 fn linear_as<'py, T: Held>(
     py: Python<'py>,
     x: &Bound<'py, PyUntypedArray>,
     packed: &PackedMatrix,
     bias: Option<&Bound<'py, PyUntypedArray>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let Some(weight) = T::unwrap(&packed.0) else {
-        return Err(named(py, "DtypeError", "[linear] the weight was packed in another dtype".into()));
-    };
+    activation: Option<&str>,
+    residual: Option<&Bound<'py, PyUntypedArray>>,
+    keep: bool,
+) -> PyResult<Output<'py>> {
+    let weight = packed.of::<T>(py, "linear")?;
     let input = read::<T>("input", x)?;
     let (rows, data) = (x.shape()[0], slice(py, "input", &input)?);
-    let bias = bias.map(|b| read::<T>("bias", b)).transpose()?;
-    let bias = bias.as_ref().map(|b| slice(py, "bias", b)).transpose()?;
+    let [bias, residual] = [("bias", bias), ("residual", residual)].map(|(name, a)| a.map(|a| read::<T>(name, a)).transpose());
+    let (bias, residual) = (bias?, residual?);
+    let activation = activation.map(|name| single(py, name)).transpose()?;
     if x.shape()[1] != weight.rows() {
         let text = format!("[linear] input: expected last dimension {}, got {:?}", weight.rows(), x.shape());
         return Err(named(py, "ShapeError", text));
     }
     let y = empty::<T>(py, &[rows, weight.cols()])?;
+    let before = keep.then(|| empty::<T>(py, &[rows, weight.cols()])).transpose()?;
+    let with = matmul::Linear {
+        bias: bias.as_ref().map_or(Ok(&[][..]), |b| slice(py, "bias", b))?,
+        activation,
+        before: before.as_ref().map_or(&mut [][..], fresh),
+        residual: residual.as_ref().map_or(Ok(&[][..]), |r| slice(py, "residual", r))?,
+    };
     let out = fresh(&y);
-    without_gil(py, || {
-        let to = MatrixViewMut::new(out, rows, weight.cols());
-        let start = bias.map_or(Start::Zero, Start::Bias);
-        matmul::product(MatrixView::new(data, rows, weight.rows()), Right::Packed(weight), to, start);
-        Ok(())
-    })?;
-    Ok(y.into_any())
+    without_gil(py, || matmul::linear(data, weight, with, out))?;
+    Ok((y.into_any(), before.map(Bound::into_any)))
 }
 
-/// linear(x [N, K], packed [K, O], bias [O] or None) -> [N, O]
+/// linear(x [N, I], packed [I, O], bias [O] or None, activation or None, residual [N, O] or None, keep) -> [N, O], and the numbers
+/// before the activation if they are to be kept
 #[pyfunction]
-#[pyo3(signature = (x, packed, bias))]
+#[pyo3(signature = (x, packed, bias, activation, residual, keep))]
 fn linear<'py>(
     py: Python<'py>,
     x: &Bound<'py, PyUntypedArray>,
     packed: &PackedMatrix,
     bias: Option<&Bound<'py, PyUntypedArray>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    by_dtype!(x, T => linear_as::<T>(py, x, packed, bias))
+    activation: Option<&str>,
+    residual: Option<&Bound<'py, PyUntypedArray>>,
+    keep: bool,
+) -> PyResult<Output<'py>> {
+    by_dtype!(x, T => linear_as::<T>(py, x, packed, bias, activation, residual, keep))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,89 +1,109 @@
-//! Layer normalisation.
+//! Layer norm and RMS norm.
 
 use crate::arrays::{Number, empty, fresh, read, shape, slice};
 use crate::by_dtype;
 use crate::without_gil::without_gil;
-use numpy::PyUntypedArray;
+use numpy::{PyReadonlyArrayDyn, PyUntypedArray};
 use pyo3::prelude::*;
-use weft_kernels::normalization;
+use weft_kernels::normalization::{self, Norm, Rows};
 
 type Untyped<'a, 'py> = &'a Bound<'py, PyUntypedArray>;
-type Triple<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>);
+type Optional<'a, 'py> = Option<&'a Bound<'py, PyUntypedArray>>;
+type Any<'py> = Bound<'py, PyAny>;
+
+fn norm(rms: bool) -> Norm {
+    if rms { Norm::Rms } else { Norm::Layer }
+}
+
+fn borrow<'py, T: Number>(name: &str, array: Optional<'_, 'py>) -> PyResult<Option<PyReadonlyArrayDyn<'py, T>>> {
+    array.map(|a| read::<T>(name, a)).transpose()
+}
+
+fn numbers<'a, T: Number>(py: Python<'_>, name: &str, array: &'a Option<PyReadonlyArrayDyn<'_, T>>) -> PyResult<&'a [T]> {
+    array.as_ref().map_or(Ok(&[][..]), |a| slice(py, name, a))
+}
 
 fn forward<'py, T: Number>(
     py: Python<'py>,
+    rms: bool,
     x: Untyped<'_, 'py>,
-    gain: Option<Untyped<'_, 'py>>,
-    shift: Option<Untyped<'_, 'py>>,
+    residual: Optional<'_, 'py>,
+    weight: Optional<'_, 'py>,
+    bias: Optional<'_, 'py>,
     epsilon: f64,
-) -> PyResult<Triple<'py>> {
+) -> PyResult<[Any<'py>; 4]> {
     let size = shape(x);
     let x = read::<T>("input", x)?;
-    let gain = gain.map(|g| read::<T>("weight", g)).transpose()?;
-    let shift = shift.map(|s| read::<T>("bias", s)).transpose()?;
-    let x = slice(py, "input", &x)?;
-    let gain = gain.as_ref().map_or(Ok(&[][..]), |g| slice(py, "weight", g))?;
-    let shift = shift.as_ref().map_or(Ok(&[][..]), |s| slice(py, "bias", s))?;
-    let (y, means, deviations) = (empty::<T>(py, &size)?, empty::<T>(py, &size[..1])?, empty::<T>(py, &size[..1])?);
-    let (out, m, d) = (fresh(&y), fresh(&means), fresh(&deviations));
-    without_gil(py, || normalization::layer_norm(size[1], epsilon, x, gain, shift, out, m, d))?;
-    Ok((y.into_any(), means.into_any(), deviations.into_any()))
+    let (residual, weight, bias) = (borrow("residual", residual)?, borrow("weight", weight)?, borrow("bias", bias)?);
+    let (gain, shift, more) = (numbers(py, "weight", &weight)?, numbers(py, "bias", &bias)?, numbers(py, "residual", &residual)?);
+    let of = Rows { norm: norm(rms), cols: size[1], x: slice(py, "input", &x)?, gain };
+    let sum = empty::<T>(py, if residual.is_some() { &size } else { &[0] })?;
+    let (y, deviations) = (empty::<T>(py, &size)?, empty::<T>(py, &size[..1])?);
+    let means = empty::<T>(py, &[if rms { 0 } else { size[0] }])?;
+    let (s, out, m, d) = (fresh(&sum), fresh(&y), fresh(&means), fresh(&deviations));
+    without_gil(py, || normalization::forward(of, epsilon, more, shift, s, out, m, d))?;
+    Ok([y.into_any(), sum.into_any(), means.into_any(), deviations.into_any()])
 }
 
 fn backward<'py, T: Number>(
     py: Python<'py>,
+    rms: bool,
     x: Untyped<'_, 'py>,
-    gain: Option<Untyped<'_, 'py>>,
-    means: Untyped<'_, 'py>,
-    deviations: Untyped<'_, 'py>,
+    weight: Optional<'_, 'py>,
+    statistics: (Untyped<'_, 'py>, Untyped<'_, 'py>),
     dy: Untyped<'_, 'py>,
-    wants_shift: bool,
-) -> PyResult<Triple<'py>> {
+    more: Optional<'_, 'py>,
+    wants_bias: bool,
+) -> PyResult<[Any<'py>; 3]> {
     let size = shape(x);
-    let affine = gain.is_some();
     let (x, dy) = (read::<T>("input", x)?, read::<T>("dy", dy)?);
-    let (means, deviations) = (read::<T>("means", means)?, read::<T>("deviations", deviations)?);
-    let gain = gain.map(|g| read::<T>("weight", g)).transpose()?;
-    let (x, dy) = (slice(py, "input", &x)?, slice(py, "dy", &dy)?);
+    let (means, deviations) = (read::<T>("means", statistics.0)?, read::<T>("deviations", statistics.1)?);
+    let (weight, more) = (borrow("weight", weight)?, borrow("more", more)?);
+    let (gain, more) = (numbers(py, "weight", &weight)?, numbers(py, "more", &more)?);
+    let of = Rows { norm: norm(rms), cols: size[1], x: slice(py, "input", &x)?, gain };
     let (means, deviations) = (slice(py, "means", &means)?, slice(py, "deviations", &deviations)?);
-    let gain = gain.as_ref().map_or(Ok(&[][..]), |g| slice(py, "weight", g))?;
+    let dy = slice(py, "dy", &dy)?;
     let dx = empty::<T>(py, &size)?;
-    let d_gain = empty::<T>(py, &[if affine { size[1] } else { 0 }])?;
-    let d_shift = empty::<T>(py, &[if wants_shift { size[1] } else { 0 }])?;
+    let d_gain = empty::<T>(py, &[if weight.is_some() { size[1] } else { 0 }])?;
+    let d_shift = empty::<T>(py, &[if wants_bias { size[1] } else { 0 }])?;
     let (a, b, c) = (fresh(&dx), fresh(&d_gain), fresh(&d_shift));
-    without_gil(py, || normalization::layer_norm_backward(size[1], x, gain, means, deviations, dy, a, b, c))?;
-    Ok((dx.into_any(), d_gain.into_any(), d_shift.into_any()))
+    without_gil(py, || normalization::backward(of, means, deviations, dy, more, a, b, c))?;
+    Ok([dx.into_any(), d_gain.into_any(), d_shift.into_any()])
 }
 
-/// layer_norm_forward(x [N, D], weight, bias, eps) -> y, means [N], inverse deviations [N]
+/// norm_forward(rms, x [N, D], residual or None, weight, bias, eps) -> y, x + residual (or empty), means (or empty), inverse deviations
 #[pyfunction]
-#[pyo3(signature = (x, weight, bias, eps))]
-fn layer_norm_forward<'py>(
+#[pyo3(signature = (rms, x, residual, weight, bias, eps))]
+fn norm_forward<'py>(
     py: Python<'py>,
+    rms: bool,
     x: &Bound<'py, PyUntypedArray>,
+    residual: Option<&Bound<'py, PyUntypedArray>>,
     weight: Option<&Bound<'py, PyUntypedArray>>,
     bias: Option<&Bound<'py, PyUntypedArray>>,
     eps: f64,
-) -> PyResult<Triple<'py>> {
-    by_dtype!(x, T => forward::<T>(py, x, weight, bias, eps))
+) -> PyResult<[Any<'py>; 4]> {
+    by_dtype!(x, T => forward::<T>(py, rms, x, residual, weight, bias, eps))
 }
 
-/// layer_norm_backward(x, weight, means, deviations, dy, wants_bias) -> dx, d weight, d bias (empty where not wanted)
+/// norm_backward(rms, x, weight, means, deviations, dy, more, wants_bias) -> dx, d weight, d bias (empty where not wanted)
 #[pyfunction]
-#[pyo3(signature = (x, weight, means, deviations, dy, wants_bias))]
-fn layer_norm_backward<'py>(
+#[pyo3(signature = (rms, x, weight, means, deviations, dy, more, wants_bias))]
+fn norm_backward<'py>(
     py: Python<'py>,
+    rms: bool,
     x: &Bound<'py, PyUntypedArray>,
     weight: Option<&Bound<'py, PyUntypedArray>>,
     means: &Bound<'py, PyUntypedArray>,
     deviations: &Bound<'py, PyUntypedArray>,
     dy: &Bound<'py, PyUntypedArray>,
+    more: Option<&Bound<'py, PyUntypedArray>>,
     wants_bias: bool,
-) -> PyResult<Triple<'py>> {
-    by_dtype!(x, T => backward::<T>(py, x, weight, means, deviations, dy, wants_bias))
+) -> PyResult<[Any<'py>; 3]> {
+    by_dtype!(x, T => backward::<T>(py, rms, x, weight, (means, deviations), dy, more, wants_bias))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(layer_norm_forward, module)?)?;
-    module.add_function(wrap_pyfunction!(layer_norm_backward, module)?)
+    module.add_function(wrap_pyfunction!(norm_forward, module)?)?;
+    module.add_function(wrap_pyfunction!(norm_backward, module)?)
 }

@@ -1,6 +1,6 @@
 //! Nonlinearities between layers, forward and backward; softmax and log-softmax over rows.
 
-use crate::elementwise::{Map, map};
+use crate::elementwise::{Map, map, map_in_place};
 use crate::error::check_length;
 use crate::parallel::{self, Shared};
 use crate::{Real, Result};
@@ -88,6 +88,17 @@ pub fn forward<T: Real>(f: Activation, x: &[T], y: &mut [T]) -> Result<()> {
         Activation::Relu => map("relu", &Relu, [x], y, 1),
         Activation::Gelu => map("gelu", &Gelu, [x], y, 6),
         Activation::GeluTanh => map("gelu", &GeluTanh, [x], y, 5),
+    }
+}
+
+/// `x[i] = f(x[i])` on this thread.
+pub(crate) fn in_place<T: Real>(f: Activation, x: &mut [T]) {
+    match f {
+        Activation::Tanh => map_in_place(&Tanh, x),
+        Activation::Sigmoid => map_in_place(&Sigmoid, x),
+        Activation::Relu => map_in_place(&Relu, x),
+        Activation::Gelu => map_in_place(&Gelu, x),
+        Activation::GeluTanh => map_in_place(&GeluTanh, x),
     }
 }
 

@@ -67,6 +67,25 @@ pub(crate) fn map<T: Real, M: Map<N>, const N: usize>(
     Ok(())
 }
 
+struct InPlace<'a, T, M>(&'a M, &'a mut [T]);
+
+impl<T: Real, M: Map<1>> Kernel for InPlace<'_, T, M> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for piece in self.1.chunks_mut(T::WIDTH) {
+            let (p, n) = (piece.as_mut_ptr(), piece.len());
+            // SAFETY: the piece holds n numbers, at most a vector.
+            unsafe { self.0.apply([<T::On<I>>::load_first(p, n)]).store_first(p, n) };
+        }
+    }
+}
+
+/// `x[i] = map(x[i])` on this thread.
+pub(crate) fn map_in_place<T: Real, M: Map<1>>(f: &M, x: &mut [T]) {
+    dispatch(InPlace(f, x));
+}
+
 /// Functions of one number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Unary {

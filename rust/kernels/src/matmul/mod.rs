@@ -10,14 +10,17 @@
 //! | `packed_matrix.rs` | B in panels, packed once and used by many products |
 //! | `pack.rs` | copying blocks of A and B into panels within a product |
 //! | `product.rs` | blocks, threads, and the product itself |
+//! | `linear.rs` | a linear layer with its activation and residual in one pass |
 
+mod linear;
 mod pack;
 mod packed_matrix;
 mod product;
 pub(crate) mod tile;
 
+pub use linear::{Linear, linear};
 pub use packed_matrix::PackedMatrix;
-pub use product::{Right, Start, batched, product, product_on};
+pub use product::{Finish, Right, Start, batched, product, product_finished, product_on};
 
 use crate::Real;
 

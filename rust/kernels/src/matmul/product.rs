@@ -37,6 +37,9 @@ pub enum Start<'a, T> {
     Accumulate,
 }
 
+/// What becomes of finished numbers of C while they are still in the first-level cache: row, first column, numbers.
+pub type Finish<'a, T> = &'a (dyn Fn(usize, usize, &mut [T]) + Sync);
+
 impl<T: Real> Right<'_, T> {
     fn shape(&self) -> (usize, usize) {
         match self {
@@ -64,6 +67,18 @@ pub fn product<T: Real>(a: MatrixView<'_, T>, b: Right<'_, T>, c: MatrixViewMut<
     product_on(chosen(), threads_for(operations), a, b, c, start);
 }
 
+/// [`product`], then `finish` on each piece of a row of C, on the thread that has just computed it.
+pub fn product_finished<T: Real>(
+    a: MatrixView<'_, T>,
+    b: Right<'_, T>,
+    c: MatrixViewMut<'_, T>,
+    start: Start<'_, T>,
+    finish: Finish<'_, T>,
+) {
+    let operations = 2.0 * a.rows as f64 * a.cols as f64 * c.cols as f64;
+    multiply(chosen(), threads_for(operations), a, b, c, start, Some(finish));
+}
+
 /// [`product`] on a named instruction set with a given number of threads.
 pub fn product_on<T: Real>(
     choice: Choice,
@@ -72,6 +87,18 @@ pub fn product_on<T: Real>(
     b: Right<'_, T>,
     c: MatrixViewMut<'_, T>,
     start: Start<'_, T>,
+) {
+    multiply(choice, threads, a, b, c, start, None);
+}
+
+fn multiply<T: Real>(
+    choice: Choice,
+    threads: usize,
+    a: MatrixView<'_, T>,
+    b: Right<'_, T>,
+    c: MatrixViewMut<'_, T>,
+    start: Start<'_, T>,
+    finish: Option<Finish<'_, T>>,
 ) {
     let (k, n) = b.shape();
     assert_eq!((a.rows, a.cols, n), (c.rows, k, c.cols), "[matmul] sizes of A, B and C do not agree");
@@ -84,7 +111,7 @@ pub fn product_on<T: Real>(
     let width = if c.block < n { c.block } else { b.width() };
     assert!(b.width() == width && width.is_multiple_of(T::WIDTH) || n <= width, "[matmul] blocks of columns are panels");
     let panels = n.div_ceil(width);
-    let job = Job { choice, a, b, c: &c, start, width };
+    let job = Job { choice, a, b, c: &c, start, finish, width };
     if threads == 1 {
         return job.run(0..c.rows, 0..panels);
     }
@@ -106,6 +133,7 @@ struct Job<'a, T> {
     b: Right<'a, T>,
     c: &'a MatrixViewMut<'a, T>,
     start: Start<'a, T>,
+    finish: Option<Finish<'a, T>>,
     width: usize,
 }
 
@@ -279,6 +307,11 @@ impl<T: Real> Job<'_, T> {
                         run_tile::<T, true>(self.choice, cut.len(), vectors, &args);
                     } else {
                         run_tile::<T, false>(self.choice, cut.len(), vectors, &args);
+                    }
+                    if let (Some(finish), true) = (self.finish, ks.end == self.a.cols) {
+                        for i in row..row + cut.len() {
+                            finish(i, first, std::slice::from_raw_parts_mut(self.c.at(i, first), count));
+                        }
                     }
                 }
             }

@@ -1,5 +1,9 @@
 //! Softmax cross-entropy with ignored positions and label smoothing (Szegedy et al. 2016, eq. 3 of §7).
 
+mod projection;
+
+pub use projection::{ProjectionGradients, projected_cross_entropy};
+
 use crate::activation::{log_sum_exp, row_sum};
 use crate::error::{check_indices, check_length};
 use crate::parallel::{self, Shared};
