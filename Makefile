@@ -7,7 +7,7 @@ RUST   := $(shell find rust -name '*.rs' -o -name 'Cargo.toml' 2>/dev/null) Carg
 SOURCE := $(RUST) $(shell find python -name '*.py' -o -name '*.pyi' -o -name '*.xz' -o -name '*.LICENSE' 2>/dev/null) README.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint test-rust test-python test-exhaustive bench format clean
+.PHONY: help demo test check lint test-rust test-python test-exhaustive bench race format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,14 @@ test-exhaustive: tools-found ## exp, log, tanh, sigmoid, erf of every f32, on ev
 
 bench: tools-found ## criterion: GFLOP/s beside the machine's own peak
 	cargo bench --manifest-path benches/Cargo.toml
+
+ROWS ?= *
+race: dist/.wheel ## Weft beside PyTorch, JAX, ONNX Runtime and NumPy, in an environment of its own (ROWS='linear*')
+	@test -x .peers/bin/pip || $(PYTHON) -m venv .peers
+	@.peers/bin/pip install --quiet --disable-pip-version-check -r benches/peers/requirements.txt
+	@.peers/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/weft-*.whl
+	@.peers/bin/pip install --quiet --disable-pip-version-check dist/weft-*.whl
+	.peers/bin/python benches/peers/race.py --rows '$(ROWS)' --json dist/race.json --markdown dist/race.md
 
 format: $(VENV)/.dev ## put the sources in order
 	cargo fmt

@@ -60,12 +60,47 @@ pub fn triad(threads: usize) -> f64 {
     })
 }
 
+/// Bandwidth of reading an array of `bytes` again and again, from whichever cache holds it, in GB/s.
+pub fn reading(bytes: usize, threads: usize) -> f64 {
+    struct Read<'a>(&'a [f32]);
+    impl Kernel for Read<'_> {
+        type Output = f32;
+        #[inline(always)]
+        fn run<I: Isa>(self) -> f32 {
+            let mut sums = [<I::F32>::zero(); 8];
+            for piece in self.0.chunks_exact(128) {
+                for (j, sum) in sums.iter_mut().enumerate() {
+                    // SAFETY: the piece has 8 vectors of 16.
+                    *sum = sum.max(unsafe { <I::F32>::load(piece.as_ptr().add(16 * j)) });
+                }
+            }
+            sums.into_iter().fold(<I::F32>::zero(), |a, b| a.max(b)).fold_max()
+        }
+    }
+    thread_local! {
+        static ARRAY: std::cell::RefCell<Vec<f32>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    ARRAY.with_borrow_mut(|array| {
+        array.resize(bytes / 4, 1.0);
+        let (times, array) = ((64 << 20) / bytes.max(1) + 1, &array[..]);
+        let start = Instant::now();
+        parallel::run(threads, &|i| {
+            for _ in 0..times {
+                black_box(dispatch(Read(&array[parallel::part(array.len(), threads, i)])));
+            }
+        });
+        (times * bytes) as f64 / start.elapsed().as_secs_f64() / 1e9
+    })
+}
+
 /// What a row is held against.
 pub enum Work {
     /// Floating-point operations.
     Operations(f64),
     /// Bytes that must move.
     Bytes(f64),
+    /// Bytes that must be read, from the cache that holds them.
+    Reads(f64),
 }
 
 /// Runs a row under criterion, then in turns with its limit, and prints both.
@@ -78,11 +113,12 @@ pub fn row(criterion: &mut Criterion, name: &str, threads: usize, work: Work, mu
     criterion.bench_function(name, |b| b.iter(&mut f));
     let (amount, unit) = match work {
         Work::Operations(n) => (n, "GFLOP/s"),
-        Work::Bytes(n) => (n, "GB/s"),
+        Work::Bytes(n) | Work::Reads(n) => (n, "GB/s"),
     };
     let limit = || match work {
         Work::Operations(_) => fma_peak(threads),
         Work::Bytes(_) => triad(threads),
+        Work::Reads(bytes) => reading(bytes as usize, threads),
     };
     let mut rates = Vec::new();
     let mut shares = Vec::new();

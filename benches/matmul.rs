@@ -7,7 +7,7 @@ use weft_simd::chosen;
 
 fn main() {
     let mut c = criterion();
-    for n in [256, 512, 1024] {
+    for n in [512, 1024, 2048] {
         let (a, b, mut out) = (numbers(n * n), numbers(n * n), vec![0.0f32; n * n]);
         let packed = PackedMatrix::new(MatrixView::new(&b, n, n));
         let work = || Work::Operations(2.0 * (n as f64).powi(3));
@@ -51,5 +51,52 @@ fn main() {
             // SAFETY: three n × n matrices, row-major.
             unsafe { matrixmultiply::sgemm(n, n, n, 1.0, a.as_ptr(), s, t, b.as_ptr(), s, t, 0.0, out.as_mut_ptr(), s, t) };
         });
+    }
+    // A few rows are bound by reading the weights.
+    for n in [512, 1024] {
+        let (b, mut out) = (numbers(n * n), vec![0.0f32; 8 * n]);
+        let packed = PackedMatrix::new(MatrixView::new(&b, n, n));
+        for rows in [1, 4, 8] {
+            let a = numbers(rows * n);
+            for threads in [1, 2] {
+                row(
+                    &mut c,
+                    &format!("matmul {rows}x{n}x{n} packed, {threads} threads"),
+                    threads,
+                    Work::Reads(4.0 * (n * n) as f64),
+                    || {
+                        let to = MatrixViewMut::new(&mut out[..rows * n], rows, n);
+                        product_on(chosen(), threads, MatrixView::new(&a, rows, n), Right::Packed(&packed), to, Start::Zero);
+                    },
+                );
+            }
+        }
+    }
+    for (m, k, n) in [(32, 256, 256), (64, 128, 512)] {
+        let (a, b, mut out) = (numbers(m * k), numbers(k * n), vec![0.0f32; m * n]);
+        let packed = PackedMatrix::new(MatrixView::new(&b, k, n));
+        for threads in [1, 2] {
+            let work = Work::Operations(2.0 * (m * k * n) as f64);
+            row(&mut c, &format!("matmul {m}x{k}x{n} packed, {threads} threads"), threads, work, || {
+                let to = MatrixViewMut::new(&mut out, m, n);
+                product_on(chosen(), threads, MatrixView::new(&a, m, k), Right::Packed(&packed), to, Start::Zero);
+            });
+        }
+    }
+    // Forward, the input's gradient, the weight's gradient.
+    for (m, k, n) in [(2048, 512, 512), (4096, 256, 1024), (1536, 256, 8000)] {
+        let (x, w, g) = (numbers(m * k), numbers(k * n), numbers(m * n));
+        let (mut y, mut dx, mut dw) = (vec![0.0f32; m * n], vec![0.0f32; m * k], vec![0.0f32; k * n]);
+        let packed = PackedMatrix::new(MatrixView::new(&w, n, k).transposed());
+        for threads in [1, 2] {
+            let work = Work::Operations(6.0 * (m * k * n) as f64);
+            row(&mut c, &format!("linear {m}x{k}->{n} forward+backward, {threads} threads"), threads, work, || {
+                let (xs, gs) = (MatrixView::new(&x, m, k), MatrixView::new(&g, m, n));
+                product_on(chosen(), threads, xs, Right::Packed(&packed), MatrixViewMut::new(&mut y, m, n), Start::Zero);
+                let weight = Right::View(MatrixView::new(&w, n, k));
+                product_on(chosen(), threads, gs, weight, MatrixViewMut::new(&mut dx, m, k), Start::Zero);
+                product_on(chosen(), threads, gs.transposed(), Right::View(xs), MatrixViewMut::new(&mut dw, n, k), Start::Zero);
+            });
+        }
     }
 }

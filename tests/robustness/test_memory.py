@@ -43,6 +43,30 @@ def test_two_hundred_steps_do_not_grow():
     assert resident() - before < 2_000_000
 
 
+def test_a_warm_training_loop_takes_no_page_faults_for_activations():
+    resource = pytest.importorskip("resource", reason="needs the faults that Unix counts")
+    layer, readout = nn.LSTM(64, 128), nn.Linear(128, 4000)
+    optimizer = optim.AdamW([*layer.parameters(), *readout.parameters()])
+    x, target = np.zeros((50, 16, 64), np.float32), np.zeros((50, 16), np.int64)
+
+    def step():
+        loss = nn.functional.linear_cross_entropy(layer(x)[0], readout.weight, target, readout.bias)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def faults():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    for _ in range(10):
+        step()
+    before = faults()
+    for _ in range(20):
+        step()
+    # The activations of one step alone are thousands of pages.
+    assert faults() - before < 20 * 10
+
+
 def test_nothing_is_left_for_the_garbage_collector():
     step = make_step()
     step()

@@ -1,7 +1,13 @@
 //! The pool: workers that spin for some tens of microseconds after a job, give way for two milliseconds, then park.
 //!
-//! One job at a time. The caller publishes a job by counting `job` up (Release), does part 0 itself, and waits until every
-//! worker has counted its `done` up to the same number. Started at the first job that needs it, never at import.
+//! One job at a time. The caller offers each worker a part, does part 0 itself, then takes back and does whatever no worker has taken yet,
+//! and waits for the rest. So a worker that the system does not let run, on a machine that others use too, holds nobody up, and no bit
+//! depends on who did a part. Started at the first job that needs it, never at import.
+//!
+//! ```text
+//!   IDLE --caller writes the work--> OFFERED --worker--> TAKEN --worker, when done--> IDLE
+//!                                    OFFERED --caller, who does it himself--> IDLE
+//! ```
 //!
 //! Fork: handlers hold the locks across the fork. The child forgets the parent's pool (its threads do not exist there; the memory is
 //! leaked, not dropped) and starts its own at its first job.
@@ -11,7 +17,7 @@ use crate::workspace::{LOCK, SpinLock};
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
 use std::sync::{Arc, Once, OnceLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -24,18 +30,21 @@ const SPIN: Duration = Duration::from_micros(50);
 /// where the system lets an idle core sleep (virtual machines above all); the gaps between the kernels of a training step are shorter.
 const LINGER: Duration = Duration::from_millis(2);
 
+const IDLE: u8 = 0;
+const OFFERED: u8 = 1;
+const TAKEN: u8 = 2;
+
 /// What the caller and one worker share; a cache line of its own.
 #[repr(align(128))]
 struct Slot {
-    job: AtomicUsize,
-    done: AtomicUsize,
+    state: AtomicU8,
     parked: AtomicBool,
     work: UnsafeCell<Option<(Job, usize, bool)>>,
     panic: UnsafeCell<Option<Box<dyn Any + Send>>>,
 }
 
-// SAFETY: `work` and `panic` are written by one side only after it has seen the other side's counter (Acquire) and before it
-// counts its own up (Release).
+// SAFETY: `work` is written while the state is IDLE and read by whoever turned OFFERED into TAKEN; `panic` is written in TAKEN and read in
+// IDLE. Every change of state is Release or stronger, every look at it Acquire.
 unsafe impl Sync for Slot {}
 // SAFETY: as above.
 unsafe impl Send for Slot {}
@@ -65,13 +74,18 @@ fn cores() -> usize {
     *CORES.get_or_init(available)
 }
 
+/// Looks first: a look leaves the line where it is, an exchange would pull it away from the caller.
+fn take(slot: &Slot) -> bool {
+    slot.state.load(Ordering::Relaxed) == OFFERED
+        && slot.state.compare_exchange(OFFERED, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
 fn work_loop(slot: &Slot) {
     INSIDE.set(true);
-    let mut last = 0;
     loop {
         let mut started = None;
         let mut spins = 0u32;
-        while slot.job.load(Ordering::Acquire) == last {
+        while !take(slot) {
             spins += 1;
             if !spins.is_multiple_of(64) {
                 std::hint::spin_loop();
@@ -86,30 +100,28 @@ fn work_loop(slot: &Slot) {
                 continue;
             }
             slot.parked.store(true, Ordering::SeqCst);
-            if slot.job.load(Ordering::SeqCst) == last {
+            if slot.state.load(Ordering::SeqCst) != OFFERED {
                 std::thread::park();
             }
             slot.parked.store(false, Ordering::SeqCst);
         }
-        last = slot.job.load(Ordering::Acquire);
-        // SAFETY: the caller wrote `work` before it counted `job` up, and waits for `done` before it writes again.
+        // SAFETY: the caller wrote `work` before it offered it, and does not write again before IDLE.
         if let Some((job, index, flush)) = unsafe { (*slot.work.get()).take() } {
             weft_simd::set_flush_denormal(flush);
-            // SAFETY: the closure lives on the caller's stack until `done` is counted up.
+            // SAFETY: the closure lives on the caller's stack until the state is IDLE.
             let result = catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(index) }));
             if let Err(payload) = result {
-                // SAFETY: the caller reads `panic` only after `done`.
+                // SAFETY: the caller reads `panic` only in IDLE.
                 unsafe { *slot.panic.get() = Some(payload) };
             }
         }
-        slot.done.store(last, Ordering::Release);
+        slot.state.store(IDLE, Ordering::Release);
     }
 }
 
 fn start_worker(number: usize) -> Option<Worker> {
     let slot = Arc::new(Slot {
-        job: AtomicUsize::new(0),
-        done: AtomicUsize::new(0),
+        state: AtomicU8::new(IDLE),
         parked: AtomicBool::new(false),
         work: UnsafeCell::new(None),
         panic: UnsafeCell::new(None),
@@ -165,6 +177,11 @@ fn pool(workers: usize) -> &'static Pool {
     pool
 }
 
+/// Takes a part back that the worker has not begun.
+fn take_back(worker: &Worker) -> bool {
+    worker.slot.state.compare_exchange(OFFERED, IDLE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
 /// Waits for every worker of a job, also when the caller's own part panics.
 struct Waiter<'a> {
     workers: &'a [Worker],
@@ -175,9 +192,10 @@ struct Waiter<'a> {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         for worker in self.workers {
-            let job = worker.slot.job.load(Ordering::Relaxed);
+            // Still OFFERED only when the caller's own part has panicked: nobody does it then.
+            take_back(worker);
             let mut spins = 0u32;
-            while worker.slot.done.load(Ordering::Acquire) != job {
+            while worker.slot.state.load(Ordering::Acquire) != IDLE {
                 spins += 1;
                 if spins.is_multiple_of(1024) || self.crowded {
                     std::thread::yield_now();
@@ -204,9 +222,9 @@ pub fn run(parts: usize, f: &(dyn Fn(usize) + Sync)) {
     // SAFETY: only the lifetime is stretched; `Waiter` does not let this frame end before the workers are done.
     let job: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(f) };
     for (i, worker) in workers.iter().enumerate() {
-        // SAFETY: the worker has counted `done` up to `job`, so it does not look at `work`.
+        // SAFETY: the state is IDLE, as the last job's `Waiter` left it, so the worker does not look at `work`.
         unsafe { *worker.slot.work.get() = Some((job, i + 1, flush)) };
-        worker.slot.job.fetch_add(1, Ordering::SeqCst);
+        worker.slot.state.store(OFFERED, Ordering::SeqCst);
         if worker.slot.parked.load(Ordering::SeqCst) {
             worker.thread.unpark();
         }
@@ -217,6 +235,11 @@ pub fn run(parts: usize, f: &(dyn Fn(usize) + Sync)) {
         f(0);
         // Parts for which no worker could be started.
         (workers.len() + 1..parts).for_each(f);
+        for (i, worker) in workers.iter().enumerate() {
+            if take_back(worker) {
+                f(i + 1);
+            }
+        }
     }));
     INSIDE.set(false);
     drop(waiter);

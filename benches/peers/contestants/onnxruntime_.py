@@ -1,0 +1,49 @@
+"""ONNX Runtime: inference only, so rows without gradients."""
+
+import numpy as np
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+THREADS = 1
+
+
+def version():
+    return onnxruntime.__version__
+
+
+def threads(n):
+    global THREADS
+    THREADS = n
+
+
+def numbers(*shape):
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def session(nodes, inputs, constants):
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, x.shape) for name, x in inputs.items()]
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    held = [numpy_helper.from_array(x, name) for name, x in constants.items()]
+    graph = helper.make_graph(nodes, "row", values, [output], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    made = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda: made.run(None, inputs)
+
+
+def matmul(m, k, n):
+    return session([helper.make_node("MatMul", ["a", "b"], ["y"])], {"a": numbers(m, k), "b": numbers(k, n)}, {})
+
+
+def linear(n, i, o):
+    node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=1)
+    return session([node], {"x": numbers(n, i)}, {"w": numbers(o, i), "b": numbers(o)})
+
+
+def softmax(n, d):
+    return session([helper.make_node("Softmax", ["x"], ["y"], axis=-1)], {"x": numbers(n, d)}, {})
+
+
+def gelu(n):
+    return session([helper.make_node("Gelu", ["x"], ["y"])], {"x": numbers(n)}, {})

@@ -1,0 +1,25 @@
+"""The rows of the race: a name, what is computed, and its sizes. `contestants/` says how each peer computes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {}
+
+for n in (512, 1024, 2048):
+    ROWS[f"matmul {n}^3"] = "matmul", {"m": n, "k": n, "n": n}
+for rows, inputs, outputs in ((2048, 512, 512), (4096, 256, 1024), (1536, 256, 8000)):
+    ROWS[f"linear [{rows}, {inputs}] -> {outputs} forward+backward"] = "linear_step", {"n": rows, "i": inputs, "o": outputs}
+for rows in (1, 4, 8):
+    for size in (512, 1024):
+        ROWS[f"linear [{rows}, {size}] -> {size}"] = "linear", {"n": rows, "i": size, "o": size}
+for rows, inputs, outputs in ((32, 256, 256), (64, 128, 512)):
+    ROWS[f"linear [{rows}, {inputs}] -> {outputs}"] = "linear", {"n": rows, "i": inputs, "o": outputs}
+ROWS["projection + cross-entropy N1536 D256 V8000 forward+backward"] = "projection", {"n": 1536, "d": 256, "v": 8000}
+ROWS["layer norm [8192, 512] forward+backward"] = "layer_norm", {"n": 8192, "d": 512}
+ROWS["softmax [8192, 512]"] = "softmax", {"n": 8192, "d": 512}
+ROWS["gelu 4 Mi"] = "gelu", {"n": 4 << 20}
+ROWS["dropout 4 Mi, training"] = "dropout", {"n": 4 << 20}
+ROWS["embedding [16384] of 8000 x 256 forward+backward"] = "embedding", {"n": 16384, "v": 8000, "d": 256}
+ROWS["adamw of 10 M parameters"] = "adamw", {"n": 10_000_000}
+ROWS["add of 1,000 numbers, recorded"] = "add", {"n": 1000}
