@@ -148,6 +148,32 @@ pub(crate) fn row_sum<L: Lanes>(n: usize, mut f: impl FnMut(usize, usize) -> L) 
     sum.fold_add()
 }
 
+/// y = e^(x − shift) for one row of `n`, and its sum as [`row_sum`] forms it. Loops that hold an exponential are written out: a closure of
+/// that size is not inlined, and outside of the function that has the instruction set every vector operation is a call.
+///
+/// # Safety
+/// `n` readable and writable elements; y may be x.
+#[inline(always)]
+pub(crate) unsafe fn exp_row<L: Lanes>(x: *const L::Elem, y: *mut L::Elem, n: usize, shift: L) -> L::Elem {
+    // SAFETY: the caller promises n elements.
+    unsafe {
+        let mut sum = L::zero();
+        let mut i = 0;
+        while i + L::WIDTH <= n {
+            let e = maths::exp_nonpositive(L::load(x.add(i)).sub(shift));
+            e.store(y.add(i));
+            sum = sum.add(e);
+            i += L::WIDTH;
+        }
+        if i < n {
+            maths::exp_nonpositive(L::load_first(x.add(i), n - i).sub(shift)).store_first(y.add(i), n - i);
+            // Lanes behind the end hold exp(0 − max): what was stored is read back with zeros there.
+            sum = sum.add(L::load_first(y.add(i), n - i));
+        }
+        sum.fold_add()
+    }
+}
+
 /// In place: y = softmax(x) for one row of `n`; an empty row or one of −∞ alone becomes zeros.
 #[inline(always)]
 pub(crate) unsafe fn softmax_row<L: Lanes>(x: *const L::Elem, y: *mut L::Elem, n: usize) {
@@ -159,12 +185,7 @@ pub(crate) unsafe fn softmax_row<L: Lanes>(x: *const L::Elem, y: *mut L::Elem, n
             return;
         }
         let shift = L::splat(largest);
-        let total = row_sum::<L>(n, |i, count| {
-            let e = maths::exp_nonpositive(L::load_first(x.add(i), count).sub(shift));
-            e.store_first(y.add(i), count);
-            // Lanes behind the end hold exp(0 − max): what was stored is read back with zeros there.
-            L::load_first(y.add(i), count)
-        });
+        let total = exp_row::<L>(x, y, n, shift);
         let scale = L::splat(L::Elem::ONE / total);
         let mut i = 0;
         while i < n {
@@ -185,15 +206,18 @@ pub(crate) unsafe fn log_sum_exp<L: Lanes>(x: *const L::Elem, n: usize) -> L::El
             return largest;
         }
         let shift = L::splat(largest);
-        let mut tail = [L::Elem::ZERO; 16];
-        let total = row_sum::<L>(n, |i, count| {
-            let e = maths::exp_nonpositive(L::load_first(x.add(i), count).sub(shift));
-            if count == L::WIDTH {
-                return e;
-            }
-            e.store_first(tail.as_mut_ptr(), count);
-            L::load_first(tail.as_ptr(), count)
-        });
+        let mut sum = L::zero();
+        let mut i = 0;
+        while i + L::WIDTH <= n {
+            sum = sum.add(maths::exp_nonpositive(L::load(x.add(i)).sub(shift)));
+            i += L::WIDTH;
+        }
+        if i < n {
+            let mut tail = [L::Elem::ZERO; 16];
+            maths::exp_nonpositive(L::load_first(x.add(i), n - i).sub(shift)).store_first(tail.as_mut_ptr(), n - i);
+            sum = sum.add(L::load_first(tail.as_ptr(), n - i));
+        }
+        let total = sum.fold_add();
         let log = maths::log(L::splat(total)).fold_max();
         largest + log
     }
@@ -244,10 +268,13 @@ impl<T: Real> Kernel for Rows<'_, T> {
                     Form::LogSoftmax => {
                         let total = row_sum::<T::On<I>>(n, |i, c| <T::On<I>>::load_first(b.add(i), c));
                         let total = <T::On<I>>::splat(-total);
-                        each::<T::On<I>>(n, |i, c| {
+                        let mut i = 0;
+                        while i < n {
+                            let c = T::WIDTH.min(n - i);
                             let p = maths::exp(<T::On<I>>::load_first(a.add(i), c));
                             p.fma(total, <T::On<I>>::load_first(b.add(i), c)).store_first(out.add(i), c);
-                        });
+                            i += c;
+                        }
                     }
                 }
             }

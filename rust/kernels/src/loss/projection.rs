@@ -4,7 +4,7 @@
 //! db += Σ G while the chunk is still near. The backward pass has nothing left to do but a product with the loss's gradient. Where
 //! the rows are cut changes no bit: dW is one chain of FMAs over all rows, and db adds row after row.
 
-use crate::activation::{row_max, row_sum};
+use crate::activation::{exp_row, row_max, row_sum};
 use crate::error::{check_indices, check_length};
 use crate::matmul::{PackedMatrix, Right, Start, product};
 use crate::parallel::{self, Shared};
@@ -61,12 +61,7 @@ impl<T: Real> Kernel for Rows<'_, T> {
                 } else {
                     row_sum::<T::On<I>>(n, |i, c| <T::On<I>>::load_first(x.add(i), c)) / T::from_f64(n as f64)
                 };
-                let total = row_sum::<T::On<I>>(n, |i, c| {
-                    let e = maths::exp_nonpositive(<T::On<I>>::load_first(x.add(i), c).sub(shift));
-                    e.store_first(x.add(i), c);
-                    // Lanes behind the end hold exp(0 − max): what was stored is read back with zeros there.
-                    if c == T::WIDTH { e } else { <T::On<I>>::load_first(x.add(i), c) }
-                });
+                let total = exp_row::<T::On<I>>(x, x, n, shift);
                 let z = largest + maths::log(<T::On<I>>::splat(total)).fold_max();
                 let sharp = z - chosen;
                 self.losses[row] = if self.smoothing == T::ZERO { sharp } else { sharp + self.smoothing * ((z - mean) - sharp) };
