@@ -53,6 +53,17 @@ def test_chunks_of_logits_give_what_all_of_them_give(rng):
     np.testing.assert_allclose(dw, np.asarray(w.grad), rtol=1e-9, atol=1e-15)
 
 
+def test_a_kept_tape_does_not_share_its_gradients(rng):
+    w = weft.tensor(rng.standard_normal((6, 4)), requires_grad=True)
+    loss = F.linear_cross_entropy(rng.standard_normal((5, 4)), w, rng.integers(0, 6, 5))
+    loss.backward(retain_graph=True)
+    first = np.array(w.grad)
+    w.grad.numpy()[...] = 0.0
+    w.grad = None
+    loss.backward()
+    assert (np.asarray(w.grad) == first).all()
+
+
 def test_linear_cross_entropy_over_axes_without_rows_and_without_gradients(rng):
     x, w = rng.standard_normal((2, 3, 4)).astype(np.float32), weft.tensor(rng.standard_normal((6, 4)).astype(np.float32))
     target = rng.integers(0, 6, (2, 3))

@@ -11,6 +11,7 @@ from ..errors import DtypeError, choice_error, range_error, shape_error
 from .buffers import contiguous
 from .matmul import linear, pack_linear, packed
 from .reduction import sum_array
+from .tape import is_retaining
 from .tensor import Tensor, as_tensor, record, wants
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -79,8 +80,9 @@ def linear_cross_entropy(
     )
 
     def rule(g: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        one = bool((g == 1).all())
-        return tuple(d if d is None or one else d * g for d in gradients)
+        # A tape that is kept must not share its numbers with the leaves' gradients, which may be changed in place.
+        as_they_are = bool((g == 1).all()) and not is_retaining()
+        return tuple(d if d is None or as_they_are else d * g for d in gradients)
 
     total = sum_array(losses, [0])
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,7 +1,7 @@
 //! Products: exact on whole numbers, the same bits for every tile, thread count and instruction set, nothing written outside.
 
 use proptest::prelude::*;
-use weft_kernels::matmul::{CHUNK, PackedMatrix, Right, Start, product_on};
+use weft_kernels::matmul::{CHUNK, PackedMatrix, Right, Start, product, product_on};
 use weft_kernels::{MatrixView, MatrixViewMut, Real};
 use weft_simd::available;
 
@@ -169,4 +169,15 @@ proptest! {
     fn any_shape(m in 0usize..40, k in 0usize..300, n in 0usize..140) {
         check::<f32>(m, k, n, rough);
     }
+}
+
+#[test]
+fn a_few_rows_of_b_upside_down() {
+    let (a, b) = (vec![1.0f32, 2.0, 3.0], (0..48).map(|i| i as f32).collect::<Vec<_>>());
+    let mut c = vec![0.0f32; 16];
+    // SAFETY: rows 2, 1 and 0 of a 3 by 16 matrix.
+    let upside_down = unsafe { MatrixView::from_raw(b.as_ptr().add(32), 3, 16, -16, 1) };
+    product(MatrixView::new(&a, 1, 3), Right::View(upside_down), MatrixViewMut::new(&mut c, 1, 16), Start::Zero);
+    let want: Vec<f32> = (0..16).map(|j| b[32 + j] + 2.0 * b[16 + j] + 3.0 * b[j]).collect();
+    assert_eq!(c, want);
 }

@@ -3,7 +3,6 @@
 use super::pack::{pack_groups, pack_panel};
 use super::tile::{TileArguments, run_tile, tile_rows};
 use super::{CHUNK, PackedMatrix, panel_width};
-
 use crate::parallel::{self, Shared, part, threads_for};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real};
@@ -156,7 +155,7 @@ struct Block<'a, T> {
 impl<T: Real> Job<'_, T> {
     /// Whether so few rows read B in place.
     fn in_place(&self, rows: usize) -> bool {
-        matches!(self.b, Right::View(view) if view.col_stride == 1) && rows <= IN_PLACE_ROWS
+        matches!(self.b, Right::View(view) if view.col_stride == 1 && view.row_stride >= 0) && rows <= IN_PLACE_ROWS
     }
 
     /// Panels whose block of k fills half of the second-level cache.
