@@ -43,6 +43,20 @@ def test_backward_needs_a_gradient_for_more_than_one_element():
         x.detach().backward()
 
 
+def test_no_two_leaves_share_a_gradient():
+    a, b, c = (weft.tensor([1.0, 2.0], requires_grad=True) for _ in range(3))
+    start = np.ones(2, np.float32)
+    ((a + b) + c.reshape(2, 1).reshape(2)).backward(start)
+    d = weft.tensor([1.0, 2.0], requires_grad=True)
+    d.backward(start)
+    with weft.no_grad():
+        a.grad.mul_(5.0)
+        c.grad.mul_(7.0)
+        d.grad.mul_(9.0)
+    assert start.tolist() == [1.0, 1.0] and b.grad.tolist() == [1.0, 1.0]
+    assert a.grad.tolist() == [5.0, 5.0] and c.grad.tolist() == [7.0, 7.0] and d.grad.tolist() == [9.0, 9.0]
+
+
 def test_a_used_tape_says_so():
     x = weft.tensor([1.0], requires_grad=True)
     y = (x * x).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,11 +24,14 @@ def empty(shape: Sequence[int], dtype: Any) -> np.ndarray:
     return np.empty(shape, dtype)
 
 
-def apply(function: Callable[..., Any], *operands: Any) -> np.ndarray:
+def apply(function: Callable[..., Any], *operands: np.ndarray) -> np.ndarray:
     """A NumPy function that is exactly rounded (rule R6), its float result in the pool where it is worth it."""
-    shape = np.broadcast_shapes(*(np.shape(x) for x in operands))
-    dtype = np.result_type(*operands)
-    if dtype.kind != "f" or int(np.prod(shape)) * dtype.itemsize < SMALL:
+    first, last = operands[0], operands[-1]
+    shape, dtype = first.shape, first.dtype
+    if last.shape != shape or last.dtype != dtype:
+        shape = shape if last.shape == () else np.broadcast_shapes(shape, last.shape)
+        dtype = np.result_type(first, last)
+    if dtype.kind != "f" or math.prod(shape) * dtype.itemsize < SMALL:
         return function(*operands)
     return function(*operands, out=empty(shape, dtype))
 

@@ -14,7 +14,10 @@ from .tensor import Tensor, as_tensor, record
 
 
 def _pair(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    a, b = (a, as_tensor(b, a)) if isinstance(a, Tensor) else (as_tensor(a, b), b)
+    if not isinstance(b, Tensor):
+        b = as_tensor(b, a)
+    elif not isinstance(a, Tensor):
+        a = as_tensor(a, b)
     if a.dtype != b.dtype and a.dtype.kind == "f" and b.dtype.kind == "f":
         raise DtypeError(f"[{name}] expected one dtype, got {a.dtype} and {b.dtype}")
     return a, b

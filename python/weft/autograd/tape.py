@@ -71,25 +71,21 @@ def enable_grad() -> _Recording:
 class Node:
     """One recorded operation."""
 
-    __slots__ = ("edges", "generations", "name", "outputs", "rule")
+    __slots__ = ("edges", "name", "outputs", "rule")
 
     def __init__(self, name: str, parents: Sequence[Tensor | None], outputs: int, rule: Rule) -> None:
         self.name = name
         self.outputs = outputs
         self.rule: Rule | None = rule
-        #: For each input: nothing, a leaf tensor, or (node, which of its outputs).
-        self.edges: list[Any] = []
-        self.generations: list[int] = []
-        for parent in parents:
-            if parent is None or not parent.requires_grad:
-                self.edges.append(None)
-                self.generations.append(0)
-            elif parent._node is None:
-                self.edges.append(parent)
-                self.generations.append(parent._generation)
-            else:
-                self.edges.append((parent._node, parent._index))
-                self.generations.append(0)
+        #: For each input: nothing, (node, which of its outputs), or (leaf tensor, its generation when it was read).
+        self.edges: list[tuple[Any, int] | None] = [
+            None
+            if p is None or not p.requires_grad
+            else (p, p._generation)
+            if p._node is None
+            else (p._node, p._index)
+            for p in parents
+        ]
 
     def gradients(self, outputs: list[Gradient], retain: bool) -> Sequence[Gradient]:
         """Input gradients from output gradients; the node is used up unless `retain`."""
@@ -98,10 +94,10 @@ class Node:
                 f"[{self.name}] backward: the tape was used up by an earlier backward pass; "
                 "ask that one for retain_graph=True to go through it again"
             )
-        for edge, generation in zip(self.edges, self.generations, strict=True):
-            if edge is not None and not isinstance(edge, tuple) and edge._generation != generation:
+        for edge in self.edges:
+            if edge is not None and type(edge[0]) is not Node and edge[0]._generation != edge[1]:
                 raise RuntimeError(
-                    f"[{self.name}] backward: a parameter of shape {list(edge.shape)} was changed in place after the forward pass"
+                    f"[{self.name}] backward: a parameter of shape {list(edge[0].shape)} was changed in place after the forward pass"
                 )
         rule = self.rule
         if not retain:
@@ -124,10 +120,15 @@ def _ordered(root: Node) -> list[Node]:
         seen.add(id(node))
         stack.append((node, True))
         for edge in node.edges:
-            if isinstance(edge, tuple) and id(edge[0]) not in seen:
+            if edge is not None and type(edge[0]) is Node and id(edge[0]) not in seen:
                 stack.append((edge[0], False))
     order.reverse()
     return order
+
+
+def _memory(array: np.ndarray) -> int:
+    """Tells arrays apart by the memory that they look at."""
+    return id(array.base if isinstance(array.base, np.ndarray) else array)
 
 
 def run_backward(roots: Sequence[tuple[Node, int, np.ndarray]], retain: bool) -> None:
@@ -136,6 +137,8 @@ def run_backward(roots: Sequence[tuple[Node, int, np.ndarray]], retain: bool) ->
     _mode.recording, _mode.retaining = False, retain
     try:
         pending: dict[int, list[Gradient]] = {}
+        # What leaves were given, kept alive so that no two arrays have one id: a rule may send one array to several parents.
+        given = {_memory(start): start for _, _, start in roots}
         for node, index, start in roots:
             pending.setdefault(id(node), [None] * node.outputs)[index] = start
         for node in _ordered(roots[0][0]):
@@ -148,10 +151,19 @@ def run_backward(roots: Sequence[tuple[Node, int, np.ndarray]], retain: bool) ->
                 if not isinstance(gradient, np.ndarray):
                     # NumPy turns results without axes into scalars.
                     gradient = np.asarray(gradient)
-                if isinstance(edge, tuple):
-                    slots = pending.setdefault(id(edge[0]), [None] * edge[0].outputs)
-                    slots[edge[1]] = gradient if slots[edge[1]] is None else slots[edge[1]] + gradient
+                target, place = edge
+                if type(target) is Node:
+                    slots = pending.get(id(target))
+                    if slots is None:
+                        slots = pending[id(target)] = [None] * target.outputs
+                    slots[place] = gradient if slots[place] is None else slots[place] + gradient
                 else:
-                    edge._accumulate(gradient)
+                    if target.grad is None:
+                        memory = _memory(gradient)
+                        if memory in given:
+                            gradient = gradient.copy()
+                        else:
+                            given[memory] = gradient
+                    target._accumulate(gradient)
     finally:
         _mode.recording, _mode.retaining = before

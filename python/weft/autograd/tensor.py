@@ -256,7 +256,7 @@ class Tensor:
             if array.dtype != self.dtype:
                 raise DtypeError(f"[tensor] backward gradient: expected {self.dtype}, got {array.dtype}")
         if self._node is None:
-            self._accumulate(array)
+            self._accumulate(array.copy())
         else:
             tape.run_backward([(self._node, self._index, array)], retain_graph)
 
@@ -348,15 +348,29 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     return Tensor(as_array(data, dtype).copy(), requires_grad)
 
 
+def wrap(array: np.ndarray) -> Tensor:
+    """A tensor around what an operation of the package gave (NumPy turns results without axes into scalars)."""
+    result = Tensor.__new__(Tensor)
+    result._array = array if isinstance(array, np.ndarray) else np.asarray(array)
+    result.requires_grad = False
+    result.grad = result._node = result._views = result._packed = None
+    result._index = result._generation = 0
+    return result
+
+
 def record(name: str, array: np.ndarray, parents: Sequence[Tensor | None], rule: tape.Rule) -> Tensor:
     """The result of an operation; `rule` maps its gradient to those of the parents (or None)."""
-    return record_many(name, [array], parents, rule)[0]
+    result = wrap(array)
+    if wants(*parents):
+        result._node = tape.Node(name, parents, 1, rule)
+        result.requires_grad = True
+    return result
 
 
 def record_many(name: str, arrays: Sequence[np.ndarray], parents: Sequence[Tensor | None], rule: tape.Rule) -> list[Tensor]:
     """The results of an operation with several outputs; the rule gets one gradient (or None) for each."""
-    results = [Tensor(array) for array in arrays]
-    if tape.is_grad_enabled() and any(p is not None and p.requires_grad for p in parents):
+    results = [wrap(array) for array in arrays]
+    if wants(*parents):
         node = tape.Node(name, parents, len(arrays), rule)
         for index, result in enumerate(results):
             result.requires_grad = True
@@ -366,7 +380,11 @@ def record_many(name: str, arrays: Sequence[np.ndarray], parents: Sequence[Tenso
 
 def wants(*parents: Tensor | None) -> bool:
     """Whether an operation on these will be recorded, and must keep what its backward pass needs."""
-    return tape.is_grad_enabled() and any(p is not None and p.requires_grad for p in parents)
+    if tape.is_grad_enabled():
+        for parent in parents:
+            if parent is not None and parent.requires_grad:
+                return True
+    return False
 
 
 def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
