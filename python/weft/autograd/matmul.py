@@ -11,15 +11,19 @@ from .. import _native
 from ..errors import DtypeError, ShapeError, choice_error, shape_error
 from .buffers import contiguous
 from .reduction import sum_array, sum_to
-from .tensor import Tensor, as_tensor, record, wants
+from .tensor import Tensor, as_tensor, record, wants, wrap
 
 
 def packed(owner: Tensor, key: Any, others: tuple[Tensor | None, ...], make: Any) -> Any:
     """What `make` packs from tensors, kept on `owner` until the generation of any of them changes (ARCHITECTURE.md, decisions)."""
-    involved = [owner, *(t for t in others if t is not None)]
-    if not all(t._may_cache() for t in involved):
+    generations = [owner._generation]
+    if not owner._may_cache():
         return make()
-    generations = tuple(t._generation for t in involved)
+    for t in others:
+        if t is not None:
+            if not t._may_cache():
+                return make()
+            generations.append(t._generation)
     if owner._packed is None:
         owner._packed = {}
     kept = owner._packed.get(key)
@@ -103,18 +107,23 @@ def linear(
         raise shape_error("linear", "input", f"last dimension {weight.shape[1]}", x.shape)
     if activation is not None and activation not in ACTIVATIONS:
         raise choice_error("linear", "activation", ACTIVATIONS, activation)
-    w, shape = weight._array, x.shape
+    w, array = weight._array, x._array
+    shape = array.shape
     out = (*shape[:-1], w.shape[0])
     if residual is not None and (residual.shape != out or residual.dtype != x.dtype):
         raise shape_error("linear", "residual", f"{x.dtype} of shape {list(out)}", residual.shape)
-    rows = contiguous(x._array).reshape(math.prod(shape[:-1]), shape[-1])
+    rows = contiguous(array) if len(shape) == 2 else contiguous(array).reshape(math.prod(shape[:-1]), shape[-1])
     flat_out = rows.shape[0], w.shape[0]
     more = None if residual is None else contiguous(residual._array).reshape(flat_out)
+    recorded = wants(x, weight, bias, residual)
+    # Behind a residual the result does not tell the activation's output any more.
+    before = recorded and activation is not None and (ACTIVATIONS[activation] or residual is not None)
+    y, kept = _native.linear(rows, pack_linear(weight), None if bias is None else bias._array, activation, more, before)
+    result = y if len(shape) == 2 else y.reshape(out)
+    if not recorded:
+        return wrap(result)
     parents = x, weight, bias, residual
     needs = [p is not None and p.requires_grad for p in parents]
-    # Behind a residual the result does not tell the activation's output any more.
-    before = activation is not None and (ACTIVATIONS[activation] or residual is not None) and wants(*parents)
-    y, kept = _native.linear(rows, pack_linear(weight), None if bias is None else bias._array, activation, more, before)
 
     def rule(g: np.ndarray) -> tuple[np.ndarray | None, ...]:
         flat = contiguous(g).reshape(flat_out)
@@ -129,7 +138,7 @@ def linear(
             g if needs[3] else None,
         )
 
-    return record("linear", y.reshape(out), parents, rule)
+    return record("linear", result, parents, rule)
 
 
 def pack_linear(weight: Tensor) -> Any:

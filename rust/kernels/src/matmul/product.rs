@@ -1,9 +1,9 @@
 //! The product: blocks for the caches, ranges for the threads, tiles for the registers.
 
 use super::pack::{pack_groups, pack_panel};
-use super::tile::{TileArguments, run_tile, tile_rows};
+use super::tile::{TileArguments, run_tile, tile_rows, tiles};
 use super::{CHUNK, PackedMatrix, panel_width};
-use crate::parallel::{self, Shared, part, threads_for};
+use crate::parallel::{self, Shared, part, threads_for, threads_for_bytes};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real};
 use std::ops::Range;
@@ -57,13 +57,18 @@ impl<T: Real> Right<'_, T> {
     }
 }
 
+/// How many threads a product is worth: for its arithmetic, or for reading B where few rows share that.
+fn threads_worth<T>(m: usize, k: usize, n: usize) -> usize {
+    let operations = threads_for(2.0 * m as f64 * k as f64 * n as f64);
+    if m == 0 || m > 8 { operations } else { operations.max(threads_for_bytes(k * n * size_of::<T>())) }
+}
+
 /// `C = start + A·B` on the chosen instruction set, with as many threads as the work is worth.
 ///
 /// Buffers: A `[M, K]` and B `[K, N]` are read; C `[M, N]` is written, and read only by `Start::Accumulate`; C aliases neither. K = 0
 /// leaves the start.
 pub fn product<T: Real>(a: MatrixView<'_, T>, b: Right<'_, T>, c: MatrixViewMut<'_, T>, start: Start<'_, T>) {
-    let operations = 2.0 * a.rows as f64 * a.cols as f64 * c.cols as f64;
-    product_on(chosen(), threads_for(operations), a, b, c, start);
+    product_on(chosen(), threads_worth::<T>(a.rows, a.cols, c.cols), a, b, c, start);
 }
 
 /// [`product`], then `finish` on each piece of a row of C, on the thread that has just computed it.
@@ -74,8 +79,7 @@ pub fn product_finished<T: Real>(
     start: Start<'_, T>,
     finish: Finish<'_, T>,
 ) {
-    let operations = 2.0 * a.rows as f64 * a.cols as f64 * c.cols as f64;
-    multiply(chosen(), threads_for(operations), a, b, c, start, Some(finish));
+    multiply(chosen(), threads_worth::<T>(a.rows, a.cols, c.cols), a, b, c, start, Some(finish));
 }
 
 /// [`product`] on a named instruction set with a given number of threads.
@@ -253,7 +257,10 @@ impl<T: Real> Job<'_, T> {
         } else {
             (length, length, 0)
         };
-        let tiles = rows.len().div_ceil(self.tile_rows());
+        let tiles = match &block.packed_a {
+            Some(_) => rows.len().div_ceil(self.tile_rows()),
+            None => tiles(self.choice, rows.len(), self.tile_rows()),
+        };
         for tile in 0..tiles {
             let cut = part(rows.len(), tiles, tile);
             let row = rows.start + cut.start;

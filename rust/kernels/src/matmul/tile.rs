@@ -189,24 +189,33 @@ pub fn tile_rows(choice: Choice, vectors: usize) -> usize {
     shape.rows[vectors.min(shape.vectors) - 1]
 }
 
+/// Tiles that `rows` of an unpacked A are cut into, where `tallest` fit a tile.
+///
+/// Seven or eight rows are one tile that takes a wide panel in halves: the panel is read once, which bounds so few rows.
+pub fn tiles(choice: Choice, rows: usize, tallest: usize) -> usize {
+    if (7..=8).contains(&rows) && shape(choice).vectors == 4 { 1 } else { rows.div_ceil(tallest) }
+}
+
 /// Runs one tile of `rows` by `vectors`.
 ///
 /// # Safety
-/// `1 <= rows <= 8` (6 for 4 vectors), `1 <= vectors <= 4`, `args.cols <= vectors · WIDTH`; for every row, every k and every column below
+/// `1 <= rows <= 8`, `1 <= vectors <= 4`, `args.cols <= vectors · WIDTH`; for every row, every k and every column below
 /// `cols`, A, B, the starts and C are valid, B also for the whole of its last vector; C is written by this call alone.
 pub unsafe fn run_tile<T: Real, const PACKED: bool>(choice: Choice, rows: usize, vectors: usize, args: &TileArguments<T>) {
-    if vectors > 1 && shape(choice).vectors == 1 {
-        // AVX2 and portable walk the panel one vector at a time.
-        for first in (0..args.cols).step_by(T::WIDTH) {
+    // AVX2 and portable walk the panel one vector at a time, and AVX-512 two where 4 by 8 would not fit.
+    let most = shape(choice).vectors;
+    let most = if rows > 6 && vectors > 3 { most.min(2) } else { most };
+    if vectors > most {
+        for first in (0..args.cols).step_by(most * T::WIDTH) {
             let part = TileArguments {
                 b: args.b.wrapping_add(first),
                 from: if args.from.is_null() { args.from } else { args.from.wrapping_add(first) },
                 c: args.c.wrapping_add(first),
-                cols: (args.cols - first).min(T::WIDTH),
+                cols: (args.cols - first).min(most * T::WIDTH),
                 ..*args
             };
             // SAFETY: a part of the tile that the caller answers for.
-            unsafe { run_tile::<T, PACKED>(choice, rows, 1, &part) };
+            unsafe { run_tile::<T, PACKED>(choice, rows, part.cols.div_ceil(T::WIDTH), &part) };
         }
         return;
     }
