@@ -7,7 +7,7 @@ RUST   := $(shell find rust -name '*.rs' -o -name 'Cargo.toml' 2>/dev/null) Carg
 SOURCE := $(RUST) $(shell find python -name '*.py' -o -name '*.pyi' -o -name '*.xz' -o -name '*.LICENSE' 2>/dev/null) README.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint test-rust test-python test-exhaustive bench race format clean
+.PHONY: help demo test check lint test-rust test-python loom tsan test-exhaustive bench race format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,8 +31,16 @@ lint: $(VENV)/.dev ## formatting, clippy, ruff, types, stubs
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/python -m mypy.stubtest weft._native --mypy-config-file pyproject.toml
 
-test-rust: tools-found ## the crates without Python
+test-rust: loom ## the crates without Python
 	cargo test --quiet -p weft-simd -p weft-kernels
+
+loom: tools-found ## the pool's handshake over every order of steps that the memory model allows
+	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test --quiet --release -p weft-kernels --lib handshake
+
+HOST = $(shell rustc -vV | sed -n 's/host: //p')
+tsan: tools-found ## the crates' tests under the thread sanitizer (needs the component rust-src)
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=thread' CARGO_TARGET_DIR=target/tsan WEFT_NUM_THREADS=3 \
+	  cargo test -Zbuild-std --target $(HOST) --release -p weft-kernels --lib --tests
 
 test-python: $(VENV)/.dev ## pytest on the installed wheel; skips are listed with their reasons
 	$(BIN)/pytest

@@ -77,3 +77,18 @@ def test_thread_counts_are_checked():
     for bad in (0, -1, 2000, 1.5, True):
         with pytest.raises(weft.ConfigError, match="a whole number from 1 to 1024"):
             weft.set_num_threads(bad)
+
+
+def test_threadpoolctl_sees_and_limits_the_threads():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    weft.interop.register_threadpoolctl()
+
+    def mine():
+        return [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "weft"]
+
+    assert [pool["num_threads"] for pool in mine()] == [weft.get_num_threads()]
+    assert mine()[0]["version"] == weft.__version__
+    before = weft.get_num_threads()
+    with threadpoolctl.threadpool_limits(1, user_api="weft"):
+        assert weft.get_num_threads() == 1 and mine()[0]["num_threads"] == 1
+    assert weft.get_num_threads() == before

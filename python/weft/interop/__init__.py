@@ -1,5 +1,6 @@
 """Files and formats that Weft shares with others."""
 
 from .safetensors import load_file, save_file, write_atomically
+from .thread_pools import register_threadpoolctl
 
-__all__ = ["load_file", "save_file", "write_atomically"]
+__all__ = ["load_file", "register_threadpoolctl", "save_file", "write_atomically"]

@@ -28,6 +28,21 @@ fn set_num_threads(py: Python<'_>, n: usize) -> PyResult<()> {
     without_gil(py, || parallel::set_num_threads(n))
 }
 
+/// What a shared library shows to those who balance thread pools from outside, threadpoolctl above all (weft.interop). 0 where the
+/// environment's number of threads is refused: an error that Python code hears of at the next kernel.
+#[unsafe(no_mangle)]
+extern "C" fn weft_get_num_threads() -> std::ffi::c_int {
+    parallel::initialize().map_or(0, |()| parallel::num_threads() as std::ffi::c_int)
+}
+
+/// As [`weft_get_num_threads`]; numbers that are not allowed change nothing.
+#[unsafe(no_mangle)]
+extern "C" fn weft_set_num_threads(n: std::ffi::c_int) {
+    if parallel::initialize().is_ok() {
+        let _ = parallel::set_num_threads(n.max(0) as usize);
+    }
+}
+
 /// available_threads() -> int: what affinity and cgroup allow.
 #[pyfunction]
 fn available_threads() -> usize {

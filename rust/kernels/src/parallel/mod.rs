@@ -3,6 +3,7 @@
 //! A kernel cuts its outputs into parts whose bits do not depend on the cut, asks [`threads_for`] how many threads the work is worth,
 //! and calls [`run`]. The caller takes part. A caller that finds the pool busy does all parts itself.
 
+mod handshake;
 mod pool;
 mod threads;
 

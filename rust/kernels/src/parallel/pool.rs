@@ -2,12 +2,7 @@
 //!
 //! One job at a time. The caller offers each worker a part, does part 0 itself, then takes back and does whatever no worker has taken yet,
 //! and waits for the rest. So a worker that the system does not let run, on a machine that others use too, holds nobody up, and no bit
-//! depends on who did a part. Started at the first job that needs it, never at import.
-//!
-//! ```text
-//!   IDLE --caller writes the work--> OFFERED --worker--> TAKEN --worker, when done--> IDLE
-//!                                    OFFERED --caller, who does it himself--> IDLE
-//! ```
+//! depends on who did a part. Started at the first job that needs it, never at import. How caller and worker meet: [`handshake`](super::handshake).
 //!
 //! Fork: handlers hold the locks across the fork. The child forgets the parent's pool (its threads do not exist there; the memory is
 //! leaked, not dropped) and starts its own at its first job.
@@ -15,9 +10,9 @@
 use super::threads::available;
 use crate::workspace::{LOCK, SpinLock};
 use std::any::Any;
-use std::cell::{Cell, UnsafeCell};
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Once, OnceLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -30,24 +25,9 @@ const SPIN: Duration = Duration::from_micros(50);
 /// where the system lets an idle core sleep (virtual machines above all); the gaps between the kernels of a training step are shorter.
 const LINGER: Duration = Duration::from_millis(2);
 
-const IDLE: u8 = 0;
-const OFFERED: u8 = 1;
-const TAKEN: u8 = 2;
-
-/// What the caller and one worker share; a cache line of its own.
-#[repr(align(128))]
-struct Slot {
-    state: AtomicU8,
-    parked: AtomicBool,
-    work: UnsafeCell<Option<(Job, usize, bool)>>,
-    panic: UnsafeCell<Option<Box<dyn Any + Send>>>,
-}
-
-// SAFETY: `work` is written while the state is IDLE and read by whoever turned OFFERED into TAKEN; `panic` is written in TAKEN and read in
-// IDLE. Every change of state is Release or stronger, every look at it Acquire.
-unsafe impl Sync for Slot {}
-// SAFETY: as above.
-unsafe impl Send for Slot {}
+/// A part: the job, which part, and how denormals are treated in the caller.
+type Work = (Job, usize, bool);
+type Slot = super::handshake::Slot<Work, Box<dyn Any + Send>>;
 
 struct Worker {
     slot: Arc<Slot>,
@@ -74,58 +54,40 @@ fn cores() -> usize {
     *CORES.get_or_init(available)
 }
 
-/// Looks first: a look leaves the line where it is, an exchange would pull it away from the caller.
-fn take(slot: &Slot) -> bool {
-    slot.state.load(Ordering::Relaxed) == OFFERED
-        && slot.state.compare_exchange(OFFERED, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-}
-
 fn work_loop(slot: &Slot) {
     INSIDE.set(true);
     loop {
-        let mut started = None;
-        let mut spins = 0u32;
-        while !take(slot) {
-            spins += 1;
-            if !spins.is_multiple_of(64) {
-                std::hint::spin_loop();
-                continue;
-            }
-            let waited = started.get_or_insert_with(Instant::now).elapsed();
-            if waited < SPIN {
-                continue;
-            }
-            if waited < LINGER {
-                std::thread::yield_now();
-                continue;
-            }
-            slot.parked.store(true, Ordering::SeqCst);
-            if slot.state.load(Ordering::SeqCst) != OFFERED {
-                std::thread::park();
-            }
-            slot.parked.store(false, Ordering::SeqCst);
+        let (job, index, flush) = wait_for_work(slot);
+        weft_simd::set_flush_denormal(flush);
+        // SAFETY: the closure lives on the caller's stack until the slot is idle.
+        let result = catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(index) }));
+        slot.finish(result.err());
+    }
+}
+
+fn wait_for_work(slot: &Slot) -> Work {
+    let mut started = None;
+    let mut spins = 0u32;
+    loop {
+        if let Some(work) = slot.take() {
+            return work;
         }
-        // SAFETY: the caller wrote `work` before it offered it, and does not write again before IDLE.
-        if let Some((job, index, flush)) = unsafe { (*slot.work.get()).take() } {
-            weft_simd::set_flush_denormal(flush);
-            // SAFETY: the closure lives on the caller's stack until the state is IDLE.
-            let result = catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(index) }));
-            if let Err(payload) = result {
-                // SAFETY: the caller reads `panic` only in IDLE.
-                unsafe { *slot.panic.get() = Some(payload) };
-            }
+        spins += 1;
+        if !spins.is_multiple_of(64) {
+            std::hint::spin_loop();
+            continue;
         }
-        slot.state.store(IDLE, Ordering::Release);
+        let waited = started.get_or_insert_with(Instant::now).elapsed();
+        if waited >= LINGER {
+            slot.sleep(std::thread::park);
+        } else if waited >= SPIN {
+            std::thread::yield_now();
+        }
     }
 }
 
 fn start_worker(number: usize) -> Option<Worker> {
-    let slot = Arc::new(Slot {
-        state: AtomicU8::new(IDLE),
-        parked: AtomicBool::new(false),
-        work: UnsafeCell::new(None),
-        panic: UnsafeCell::new(None),
-    });
+    let slot = Arc::new(Slot::new());
     let theirs = slot.clone();
     let handle = std::thread::Builder::new().name(format!("weft-{number}")).spawn(move || work_loop(&theirs)).ok()?;
     Some(Worker { slot, thread: handle.thread().clone() })
@@ -177,11 +139,6 @@ fn pool(workers: usize) -> &'static Pool {
     pool
 }
 
-/// Takes a part back that the worker has not begun.
-fn take_back(worker: &Worker) -> bool {
-    worker.slot.state.compare_exchange(OFFERED, IDLE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-}
-
 /// Waits for every worker of a job, also when the caller's own part panics.
 struct Waiter<'a> {
     workers: &'a [Worker],
@@ -193,9 +150,9 @@ impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         for worker in self.workers {
             // Still OFFERED only when the caller's own part has panicked: nobody does it then.
-            take_back(worker);
+            worker.slot.take_back();
             let mut spins = 0u32;
-            while worker.slot.state.load(Ordering::Acquire) != IDLE {
+            while !worker.slot.is_idle() {
                 spins += 1;
                 if spins.is_multiple_of(1024) || self.crowded {
                     std::thread::yield_now();
@@ -222,10 +179,8 @@ pub fn run(parts: usize, f: &(dyn Fn(usize) + Sync)) {
     // SAFETY: only the lifetime is stretched; `Waiter` does not let this frame end before the workers are done.
     let job: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(f) };
     for (i, worker) in workers.iter().enumerate() {
-        // SAFETY: the state is IDLE, as the last job's `Waiter` left it, so the worker does not look at `work`.
-        unsafe { *worker.slot.work.get() = Some((job, i + 1, flush)) };
-        worker.slot.state.store(OFFERED, Ordering::SeqCst);
-        if worker.slot.parked.load(Ordering::SeqCst) {
+        // The slot is idle: the last job's `Waiter` left it so.
+        if worker.slot.offer((job, i + 1, flush)) {
             worker.thread.unpark();
         }
     }
@@ -236,7 +191,7 @@ pub fn run(parts: usize, f: &(dyn Fn(usize) + Sync)) {
         // Parts for which no worker could be started.
         (workers.len() + 1..parts).for_each(f);
         for (i, worker) in workers.iter().enumerate() {
-            if take_back(worker) {
+            if worker.slot.take_back() {
                 f(i + 1);
             }
         }
@@ -245,9 +200,8 @@ pub fn run(parts: usize, f: &(dyn Fn(usize) + Sync)) {
     drop(waiter);
     let mut panic = own.err();
     for worker in workers {
-        // SAFETY: the worker is done, and BUSY still keeps other callers away from it.
-        let theirs = unsafe { (*worker.slot.panic.get()).take() };
-        panic = panic.or(theirs);
+        // The worker is done, and BUSY still keeps other callers away from it.
+        panic = panic.or(worker.slot.panic());
     }
     BUSY.store(false, Ordering::Release);
     if let Some(payload) = panic {
