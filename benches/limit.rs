@@ -6,7 +6,7 @@
 use criterion::Criterion;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use weft_kernels::parallel;
+use weft_kernels::{parallel, workspace};
 use weft_simd::{Isa, Kernel, Lanes, dispatch};
 
 const ROUNDS: usize = 25;
@@ -93,6 +93,21 @@ pub fn reading(bytes: usize, threads: usize) -> f64 {
     })
 }
 
+/// MiB that one call of `f` needs beyond what is there already (its buffers, what it packs); None where the system does not tell.
+fn peak_memory(f: &mut impl FnMut()) -> Option<f64> {
+    let field = |name: &str| -> Option<f64> {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = status.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    };
+    workspace::empty_cache();
+    // 5 sets the high-water mark back to what is resident now (proc(5)).
+    std::fs::write("/proc/self/clear_refs", "5").ok()?;
+    let before = field("VmRSS:")?;
+    f();
+    Some((field("VmHWM:")? - before).max(0.0) / 1024.0)
+}
+
 /// What a row is held against.
 pub enum Work {
     /// Floating-point operations.
@@ -111,6 +126,7 @@ pub fn row(criterion: &mut Criterion, name: &str, threads: usize, work: Work, mu
         return;
     }
     criterion.bench_function(name, |b| b.iter(&mut f));
+    let memory = peak_memory(&mut f).map_or(String::new(), |mib| format!(", {mib:.1} MiB at its peak"));
     let (amount, unit) = match work {
         Work::Operations(n) => (n, "GFLOP/s"),
         Work::Bytes(n) | Work::Reads(n) => (n, "GB/s"),
@@ -142,9 +158,25 @@ pub fn row(criterion: &mut Criterion, name: &str, threads: usize, work: Work, mu
     let share = median(&mut shares);
     let [low, high] = [shares[shares.len() / 4], shares[shares.len() * 3 / 4]].map(|x| x * 100.0);
     println!(
-        "    {name}: {rate:.1} {unit}, {:.0} % of the limit of the same run (quartiles {low:.0}, {high:.0}; {threads} threads)",
+        "    {name}: {rate:.1} {unit}, {:.0} % of the limit of the same run (quartiles {low:.0}, {high:.0}; {threads} threads){memory}",
         share * 100.0
     );
+}
+
+/// Runs a row whose bar is a time, and prints the median of a call in microseconds.
+pub fn time(criterion: &mut Criterion, name: &str, mut f: impl FnMut()) {
+    const CALLS: u32 = 1000;
+    criterion.bench_function(name, |b| b.iter(&mut f));
+    let mut times: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            (0..CALLS).for_each(|_| f());
+            start.elapsed().as_secs_f64() * 1e6 / CALLS as f64
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let [low, middle, high] = [1, 2, 3].map(|i| times[ROUNDS * i / 4]);
+    println!("    {name}: {middle:.2} us (quartiles {low:.2}, {high:.2})");
 }
 
 /// Criterion with short runs: the fraction of the limit is what counts.

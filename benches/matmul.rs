@@ -1,4 +1,4 @@
-//! Products, beside the `gemm` and `matrixmultiply` crates.
+//! Products, beside the crates `gemm`, `gemmkit` and `matrixmultiply`.
 
 use weft_benches::{Work, criterion, numbers, row};
 use weft_kernels::matmul::{PackedMatrix, Right, Start, product_on};
@@ -45,6 +45,10 @@ fn main() {
                     gemm::Parallelism::None,
                 );
             }
+        });
+        row(&mut c, &format!("gemmkit crate {n}^3, 1 threads"), 1, work(), || {
+            let (a, b) = (gemmkit::MatRef::from_row_major(&a, n, n), gemmkit::MatRef::from_row_major(&b, n, n));
+            gemmkit::gemm(1.0, a, b, 0.0, gemmkit::MatMut::from_row_major(&mut out, n, n), gemmkit::Parallelism::Serial);
         });
         row(&mut c, &format!("matrixmultiply crate {n}^3, 1 threads"), 1, work(), || {
             let (s, t) = (n as isize, 1);

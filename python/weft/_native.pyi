@@ -122,7 +122,13 @@ def norm_backward(
 def matmul(a: _Array, b: _Array) -> _Array: ...
 def pack(b: _Array) -> PackedMatrix: ...
 def linear(
-    x: _Array, packed: PackedMatrix, bias: _Array | None, activation: str | None, residual: _Array | None, keep: bool
+    x: _Array,
+    packed: PackedMatrix,
+    bias: _Array | None,
+    activation: str | None,
+    dropout: tuple[float, int, int] | None,
+    residual: _Array | None,
+    keep: bool,
 ) -> tuple[_Array, _Array | None]: ...
 def global_norm(gradients: Any) -> float: ...
 def adam(

@@ -75,3 +75,28 @@ def test_the_epilogue_changes_no_bit(rng):
         assert (np.asarray(fused) == np.asarray(plain(F.linear(x, w, weft.tensor(b)))) + r).all(), name
     with pytest.raises(weft.ConfigError, match=r"\[linear\] activation: expected one of 'relu', .*, got 'selu'"):
         F.linear(x, w, activation="selu")
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "tanh", "gelu"])
+@pytest.mark.parametrize("residual", [False, True])
+def test_dropout_in_the_epilogue_changes_no_bit_of_result_and_gradients(rng, activation, residual):
+    shapes = [(33, 20), (91, 20), (91,), (33, 91)]
+    arrays = [rng.standard_normal(s).astype(np.float32) for s in shapes]
+    seed = rng.standard_normal((33, 91)).astype(np.float32)
+
+    def run(fused):
+        weft.manual_seed(3)
+        x, w, b, r = (weft.tensor(a, requires_grad=True) for a in arrays)
+        if fused:
+            y = F.linear(x, w, b, activation=activation, dropout=0.3, residual=r if residual else None)
+        else:
+            y = F.dropout(F.linear(x, w, b, activation=activation), 0.3)
+            y = y + r if residual else y
+        y.backward(seed)
+        return [y, x.grad, w.grad, b.grad, *([r.grad] if residual else [])]
+
+    for one, other in zip(run(True), run(False), strict=True):
+        assert (np.asarray(one) == np.asarray(other)).all()
+    assert 0.25 < float(np.mean(np.asarray(run(True)[0] if not residual else run(True)[0] - weft.tensor(arrays[3])) == 0)) < 0.75
+    with pytest.raises(weft.ConfigError, match="dropout: expected a number from 0 to 1"):
+        F.linear(arrays[0], weft.tensor(arrays[1]), dropout=1.5)

@@ -98,8 +98,9 @@ def linear(
     bias: Tensor | None = None,
     activation: str | None = None,
     residual: Tensor | None = None,
+    dropout: tuple[float, int, int] | None = None,
 ) -> Tensor:
-    """f(x · weightᵀ + bias) + residual for x [..., I], weight [O, I], bias [O]; the weight is packed once for each of its generations."""
+    """dropout(f(x · weightᵀ + bias)) + residual for x [..., I], weight [O, I], bias [O]; the weight is packed once for each of its generations."""
     x = as_tensor(x, weight)
     if x.dtype != weight.dtype:
         raise DtypeError(f"[linear] input: expected {weight.dtype}, got {x.dtype}")
@@ -116,9 +117,10 @@ def linear(
     flat_out = rows.shape[0], w.shape[0]
     more = None if residual is None else contiguous(residual._array).reshape(flat_out)
     recorded = wants(x, weight, bias, residual)
-    # Behind a residual the result does not tell the activation's output any more.
-    before = recorded and activation is not None and (ACTIVATIONS[activation] or residual is not None)
-    y, kept = _native.linear(rows, pack_linear(weight), None if bias is None else bias._array, activation, more, before)
+    # Behind a residual the result does not tell the activation's output any more, behind dropout only what ReLU needs.
+    hidden = residual is not None or (dropout is not None and activation != "relu")
+    before = recorded and activation is not None and (ACTIVATIONS[activation] or hidden)
+    y, kept = _native.linear(rows, pack_linear(weight), None if bias is None else bias._array, activation, dropout, more, before)
     result = y if len(shape) == 2 else y.reshape(out)
     if not recorded:
         return wrap(result)
@@ -127,10 +129,10 @@ def linear(
 
     def rule(g: np.ndarray) -> tuple[np.ndarray | None, ...]:
         flat = contiguous(g).reshape(flat_out)
-        d = flat
+        d = flat if dropout is None else _native.dropout(flat, *dropout)
         if activation is not None:
             saved = y if kept is None else kept if ACTIVATIONS[activation] else _native.activation_forward(activation, kept)
-            d = _native.activation_backward(activation, saved, flat)
+            d = _native.activation_backward(activation, saved, d)
         return (
             multiply(d, w).reshape(shape) if needs[0] else None,
             multiply(d.T, rows) if needs[1] else None,

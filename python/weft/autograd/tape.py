@@ -79,11 +79,7 @@ class Node:
         self.rule: Rule | None = rule
         #: For each input: nothing, (node, which of its outputs), or (leaf tensor, its generation when it was read).
         self.edges: list[tuple[Any, int] | None] = [
-            None
-            if p is None or not p.requires_grad
-            else (p, p._generation)
-            if p._node is None
-            else (p._node, p._index)
+            None if p is None or not p.requires_grad else (p, p._generation) if p._node is None else (p._node, p._index)
             for p in parents
         ]
 

@@ -27,17 +27,27 @@ __all__ = [
 
 
 def linear(
-    input: Any, weight: Tensor, bias: Tensor | None = None, *, activation: str | None = None, residual: Tensor | None = None
+    input: Any,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    activation: str | None = None,
+    dropout: float = 0.0,
+    residual: Tensor | None = None,
 ) -> Tensor:
-    """f(input [..., I] · weightᵀ [I, O] + bias [O]) + residual → [..., O].
+    """dropout(f(input [..., I] · weightᵀ [I, O] + bias [O])) + residual → [..., O].
 
-    `activation`: 'relu', 'gelu', 'gelu_tanh', 'tanh', 'sigmoid' or None; `residual` [..., O]. Both are computed while the product is still
-    in the first-level cache, to the same bits as operations of their own.
+    `activation`: 'relu', 'gelu', 'gelu_tanh', 'tanh', 'sigmoid' or None; `dropout`: a probability (0 outside of training); `residual`
+    [..., O]. All are computed while the product is still in the first-level cache, to the same bits as operations of their own.
 
     >>> F.linear(weft.tensor([[1.0, 2.0]]), weft.tensor([[3.0, 4.0]])).tolist()
     [[11.0]]
     """
-    return _linear(input, weight, bias, activation, residual)
+    if dropout == 0.0:
+        return _linear(input, weight, bias, activation, residual)
+    if not 0.0 <= dropout <= 1.0:
+        raise range_error("linear", "dropout", "a number from 0 to 1", dropout)
+    return _linear(input, weight, bias, activation, residual, (dropout, *default_generator().next()))
 
 
 def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:

@@ -8,8 +8,10 @@ use crate::without_gil::without_gil;
 use numpy::ndarray::ArrayViewD;
 use numpy::{PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
+use weft_kernels::dropout::Dropout;
 use weft_kernels::matmul::{self, PackedMatrix as Packed, Right, Start};
 use weft_kernels::parallel::Shared;
+use weft_kernels::random::Stream;
 use weft_kernels::{MatrixView, MatrixViewMut};
 
 /// A weight matrix in panels, for one dtype. Made anew when the parameter's generation changes; never saved.
@@ -126,6 +128,7 @@ fn linear_as<'py, T: Held>(
     packed: &PackedMatrix,
     bias: Option<&Bound<'py, PyUntypedArray>>,
     activation: Option<&str>,
+    dropout: Option<Dropout>,
     residual: Option<&Bound<'py, PyUntypedArray>>,
     keep: bool,
 ) -> PyResult<Output<'py>> {
@@ -144,6 +147,7 @@ fn linear_as<'py, T: Held>(
     let with = matmul::Linear {
         bias: bias.as_ref().map_or(Ok(&[][..]), |b| slice(py, "bias", b))?,
         activation,
+        dropout,
         before: before.as_ref().map_or(&mut [][..], fresh),
         residual: residual.as_ref().map_or(Ok(&[][..]), |r| slice(py, "residual", r))?,
     };
@@ -152,20 +156,22 @@ fn linear_as<'py, T: Held>(
     Ok((y.into_any(), before.map(Bound::into_any)))
 }
 
-/// linear(x [N, I], packed [I, O], bias [O] or None, activation or None, residual [N, O] or None, keep) -> [N, O], and the numbers
-/// before the activation if they are to be kept
+/// linear(x [N, I], packed [I, O], bias [O] or None, activation or None, (p, key, stream) of a dropout or None, residual [N, O] or None,
+/// keep) -> [N, O], and the numbers before the activation if they are to be kept
 #[pyfunction]
-#[pyo3(signature = (x, packed, bias, activation, residual, keep))]
+#[pyo3(signature = (x, packed, bias, activation, dropout, residual, keep))]
 fn linear<'py>(
     py: Python<'py>,
     x: &Bound<'py, PyUntypedArray>,
     packed: &PackedMatrix,
     bias: Option<&Bound<'py, PyUntypedArray>>,
     activation: Option<&str>,
+    dropout: Option<(f64, u64, u64)>,
     residual: Option<&Bound<'py, PyUntypedArray>>,
     keep: bool,
 ) -> PyResult<Output<'py>> {
-    by_dtype!(x, T => linear_as::<T>(py, x, packed, bias, activation, residual, keep))
+    let dropout = dropout.map(|(p, key, stream)| Dropout { stream: Stream { key, stream }, p });
+    by_dtype!(x, T => linear_as::<T>(py, x, packed, bias, activation, dropout, residual, keep))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

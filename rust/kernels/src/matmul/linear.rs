@@ -2,6 +2,7 @@
 
 use super::{PackedMatrix, Right, Start, product_finished};
 use crate::activation::{self, Activation};
+use crate::dropout::Dropout;
 use crate::error::check_length;
 use crate::parallel::Shared;
 use crate::{MatrixView, MatrixViewMut, Real, Result};
@@ -14,11 +15,13 @@ pub struct Linear<'a, T> {
     pub activation: Option<Activation>,
     /// Written: the numbers before the activation, which GELU's backward pass needs; or empty.
     pub before: &'a mut [T],
+    /// y is dropped out.
+    pub dropout: Option<Dropout>,
     /// Added at the end `[N, O]`, or empty for none.
     pub residual: &'a [T],
 }
 
-/// `y = f(x · W + bias) + residual`.
+/// `y = dropout(f(x · W + bias)) + residual`.
 ///
 /// Buffers: x `[N, I]` and the packed W `[I, O]` are read, y `[N, O]` is written; the others as [`Linear`] says.
 pub fn linear<T: Real>(x: &[T], weight: &PackedMatrix<T>, with: Linear<'_, T>, y: &mut [T]) -> Result<()> {
@@ -46,6 +49,9 @@ pub fn linear<T: Real>(x: &[T], weight: &PackedMatrix<T>, with: Linear<'_, T>, y
         if let Some(f) = with.activation {
             activation::in_place(f, piece);
         }
+        if let Some(dropout) = with.dropout {
+            dropout.in_place(place.start, piece);
+        }
         if !with.residual.is_empty() {
             for (value, &more) in piece.iter_mut().zip(&with.residual[place]) {
                 *value += more;
@@ -53,7 +59,7 @@ pub fn linear<T: Real>(x: &[T], weight: &PackedMatrix<T>, with: Linear<'_, T>, y
         }
     };
     let (x, y) = (MatrixView::new(x, rows, inputs), MatrixViewMut::new(y, rows, outputs));
-    if with.activation.is_none() && with.residual.is_empty() {
+    if with.activation.is_none() && with.dropout.is_none() && with.residual.is_empty() {
         super::product(x, Right::Packed(weight), y, start);
     } else {
         product_finished(x, Right::Packed(weight), y, start, &finish);
