@@ -23,7 +23,11 @@ fn main() {
             _ => turns.store(turn, Ordering::Release),
         });
     });
-    time(&mut c, "a job of two empty parts", || parallel::run(2, &|i| drop(black_box(i))));
+    time(&mut c, "a job of two empty parts", || {
+        parallel::run(2, &|i| {
+            black_box(i);
+        });
+    });
     let (x, mut y) = (numbers(1000), vec![0.0f32; 1000]);
     time(&mut c, "tanh of 1,000 numbers on the caller", || {
         activation::forward(activation::Activation::Tanh, &x, &mut y).unwrap()

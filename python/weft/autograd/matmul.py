@@ -100,7 +100,10 @@ def linear(
     residual: Tensor | None = None,
     dropout: tuple[float, int, int] | None = None,
 ) -> Tensor:
-    """dropout(f(x · weightᵀ + bias)) + residual for x [..., I], weight [O, I], bias [O]; the weight is packed once for each of its generations."""
+    """dropout(f(x · weightᵀ + bias)) + residual for x [..., I], weight [O, I], bias [O].
+
+    The weight is packed once for each of its generations.
+    """
     x = as_tensor(x, weight)
     if x.dtype != weight.dtype:
         raise DtypeError(f"[linear] input: expected {weight.dtype}, got {x.dtype}")
