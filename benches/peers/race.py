@@ -17,6 +17,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import footprint
 from rows import ROWS
 
 HERE = Path(__file__).parent
@@ -122,12 +123,13 @@ def main():
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
     rows = [row for row in ROWS if fnmatch.fnmatchcase(row, options.rows)]
-    if not rows:
+    before = [row for row in (footprint.IMPORT, footprint.SIZE) if fnmatch.fnmatchcase(row, options.rows)]
+    if not rows and not before:
         parser.error(f"--rows: no row is named like '{options.rows}'")
     versions = {}
     for name in ("weft", *PEERS):
         contestant = Contestant(name, options.threads)
-        answer = contestant.ask("version", rows[0])
+        answer = contestant.ask("version", next(iter(ROWS)))
         if answer is None:
             print(f"{PEERS.get(name, 'Weft')}: left out, it is not installed", file=sys.stderr)
         else:
@@ -139,8 +141,11 @@ def main():
         print(json.dumps(results[-1]), flush=True)
     if options.json:
         options.json.write_text(json.dumps({"versions": versions, "threads": options.threads, "rows": results}, indent=1) + "\n")
+    text = table(results, options.threads, versions)
+    if before:
+        text += "\n" + footprint.lines(list(versions), [PEERS.get(n, "Weft") for n in versions], options.rounds)
     if options.markdown:
-        options.markdown.write_text(table(results, options.threads, versions))
+        options.markdown.write_text(text)
 
 
 if __name__ == "__main__":

@@ -41,9 +41,10 @@ def show_config() -> str:
     """A few lines about the build and the machine; also printed by `weft info`.
 
     >>> print(weft.show_config())            # doctest: +SKIP
-    weft 0.1.0 · instruction set avx512 (of portable, avx2, avx512) · 2 threads
+    weft 0.1.0 · instruction set avx512 (of portable, avx2, avx512) · 2 threads · 1024 KiB second-level cache
     """
     from . import __version__
 
     isas = ", ".join(_native.available_isas())
-    return f"weft {__version__} · instruction set {get_isa()} (of {isas}) · {get_num_threads()} threads"
+    cache = _native.second_level_cache() >> 10
+    return f"weft {__version__} · instruction set {get_isa()} (of {isas}) · {get_num_threads()} threads · {cache} KiB second-level cache"

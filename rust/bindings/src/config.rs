@@ -49,6 +49,12 @@ fn available_threads() -> usize {
     parallel::available()
 }
 
+/// second_level_cache() -> int: bytes of one core's, which blocks of products follow.
+#[pyfunction]
+fn second_level_cache() -> usize {
+    weft_simd::second_level()
+}
+
 /// empty_cache() -> int: gives kept memory back; returns the bytes.
 #[pyfunction]
 fn empty_cache() -> usize {
@@ -83,6 +89,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_num_threads, module)?)?;
     module.add_function(wrap_pyfunction!(available_threads, module)?)?;
     module.add_function(wrap_pyfunction!(empty_cache, module)?)?;
+    module.add_function(wrap_pyfunction!(second_level_cache, module)?)?;
     module.add_function(wrap_pyfunction!(cached_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(set_flush_denormal, module)?)?;
     module.add_function(wrap_pyfunction!(panic_in_a_worker, module)?)
