@@ -172,6 +172,42 @@ def attention_backward(
     d_context: _Array,
     d_weights: _Array | None,
 ) -> list[_Array]: ...
+
+class OptionalWeights:
+    def __new__(
+        cls, cell: str, coupled: bool, reset_before: bool, hidden: int, parameters: Any, backward: bool
+    ) -> OptionalWeights: ...
+
+class OptionalCache:
+    def show(self, slot: int | None, out: _Array) -> None: ...
+
+def optional_forward(
+    weights: OptionalWeights,
+    x: _Array,
+    batch_first: bool,
+    lengths: _Array | None,
+    reverse: bool,
+    h_0: _Array | None,
+    c_0: _Array | None,
+    mask: _Array | None,
+    zoneout: tuple[float, float],
+    streams: tuple[tuple[int, int], tuple[int, int], int] | None,
+    output: _Array,
+    offset: int,
+) -> tuple[_Array, _Array, OptionalCache]: ...
+def optional_backward(
+    weights: OptionalWeights,
+    cache: OptionalCache,
+    x: _Array,
+    dy: _Array | None,
+    offset: int,
+    dh_n: _Array | None,
+    dc_n: _Array | None,
+    batch: int,
+    shapes: Any,
+    wants_x: bool,
+    retain: bool,
+) -> list[_Array]: ...
 def recurrent_forward(
     weights: RecurrentWeights,
     x: _Array,

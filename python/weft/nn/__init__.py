@@ -1,14 +1,17 @@
 """Layers with torch's names, arguments, defaults and state dicts; what torch lacks is keyword-only."""
 
-from . import functional, init
+from . import functional, init, utils
 from .attention import Attention
+from .cells import GRUCell, LSTMCell, RNNCell
 from .container import ModuleList, Sequential
 from .layers import GELU, CrossEntropyLoss, Dropout, Embedding, LayerNorm, Linear, ReLU, RMSNorm, Sigmoid, Tanh
 from .module import Module
 from .parameter import Parameter
-from .recurrent import GRU, LSTM, RNN
+from .recurrent import GRU, LSTM, RNN, detached
+from .unroll import Unroll
 
 __all__ = [
-    "GELU", "GRU", "LSTM", "RNN", "Attention", "CrossEntropyLoss", "Dropout", "Embedding", "LayerNorm", "Linear", "Module",
-    "ModuleList", "Parameter", "RMSNorm", "ReLU", "Sequential", "Sigmoid", "Tanh", "functional", "init",
+    "GELU", "GRU", "LSTM", "RNN", "Attention", "CrossEntropyLoss", "Dropout", "Embedding", "GRUCell", "LSTMCell", "RNNCell", "LayerNorm", "Linear", "Module",
+    "ModuleList", "Parameter", "RMSNorm", "ReLU", "Sequential", "Sigmoid", "Tanh", "Unroll", "detached", "functional",
+    "init", "utils",
 ]  # fmt: skip

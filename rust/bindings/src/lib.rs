@@ -16,6 +16,7 @@ mod normalization;
 mod optimizer;
 mod random;
 mod recurrent;
+mod recurrent_options;
 mod reduction;
 mod without_gil;
 
@@ -37,5 +38,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     optimizer::register(module)?;
     random::register(module)?;
     recurrent::register(module)?;
+    recurrent_options::register(module)?;
     reduction::register(module)
 }

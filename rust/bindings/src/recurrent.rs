@@ -58,7 +58,8 @@ macro_rules! held {
 held!(f32, Single);
 held!(f64, Double);
 
-fn cell(py: Python<'_>, name: &str) -> PyResult<Cell> {
+/// A cell by its name.
+pub fn cell(py: Python<'_>, name: &str) -> PyResult<Cell> {
     Ok(match name {
         "rnn_tanh" => Cell::RnnTanh,
         "rnn_relu" => Cell::RnnRelu,

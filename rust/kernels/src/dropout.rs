@@ -66,6 +66,13 @@ impl Dropout {
         (self.p * 4_294_967_296.0) as u32
     }
 
+    /// `keep[i]` = 1, or 0 with probability p, for numbers from `first` on.
+    pub(crate) fn keep<T: Real>(self, first: usize, keep: &mut [T]) {
+        keep.fill(T::ONE);
+        let (threshold, x) = (self.threshold(), keep.as_ptr());
+        dispatch(Drop { stream: self.stream, threshold, scale: T::ONE, first: first as u64, x, y: keep });
+    }
+
     /// `x[i] /= 1 − p`, or 0, on this thread, for numbers from `first` on of the whole array.
     pub(crate) fn in_place<T: Real>(self, first: usize, x: &mut [T]) {
         if self.p >= 1.0 {

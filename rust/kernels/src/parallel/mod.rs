@@ -40,6 +40,11 @@ unsafe impl<T> Send for Shared<T> {}
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
+    /// Where element `index` stands.
+    pub fn at(&self, index: usize) -> *mut T {
+        self.0.wrapping_add(index)
+    }
+
     /// Writes one element.
     ///
     /// # Safety

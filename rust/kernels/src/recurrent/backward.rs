@@ -133,7 +133,7 @@ pub fn backward<T: Real>(
         } else {
             let mut dx = scratch::<T>(rows * sizes.input);
             product(d_input, Right::Packed(back_input), MatrixViewMut::new(&mut dx, rows, sizes.input), Start::Zero);
-            steps.scatter(&dx, sizes.input, gradients.x, sizes.input);
+            steps.scatter(&dx, sizes.input, sizes.input, gradients.x, sizes.input);
         }
     }
     if !gradients.weight_ih.is_empty() {

@@ -129,7 +129,7 @@ pub fn forward<T: Real>(
             last.c[b * hidden..(b + 1) * hidden].copy_from_slice(&c[row * padded..row * padded + hidden]);
         }
     }
-    steps.scatter(&h[batch * hidden..], hidden, y, y_stride);
+    steps.scatter(&h[batch * hidden..], hidden, hidden, y, y_stride);
     Ok(training.then(|| Cache { steps, gates, h, c, x: gathered, spent: false }))
 }
 

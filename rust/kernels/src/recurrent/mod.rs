@@ -6,6 +6,7 @@
 //! | `weights.rs` | torch's weights packed for the tiles, and gradients brought back to torch's layout |
 //! | `pointwise.rs` | what a cell does to the gates of 16 units once the products are in them |
 //! | `forward.rs`, `backward.rs` | the passes |
+//! | `optional/` | the same cells with projections, peepholes, norms, zoneout, … |
 //!
 //! # The gates buffer
 //!
@@ -28,6 +29,7 @@
 
 mod backward;
 mod forward;
+pub mod optional;
 mod pointwise;
 mod steps;
 mod weights;

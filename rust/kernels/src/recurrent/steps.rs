@@ -96,15 +96,16 @@ impl Steps {
         });
     }
 
-    /// Copies rows back to the caller's array; rows beyond a length become zeros.
-    pub fn scatter<T: Real>(&self, from: &[T], width: usize, to: &mut [T], stride: usize) {
+    /// Copies rows (`width` numbers each, `from_stride` apart) back to the caller's array; rows beyond a length become zeros.
+    pub fn scatter<T: Real>(&self, from: &[T], from_stride: usize, width: usize, to: &mut [T], stride: usize) {
         let shared = Shared(to.as_mut_ptr());
         parallel::over_ranges(self.batch, 2 * self.steps * self.batch * width * size_of::<T>(), |range| {
             for j in range {
                 for t in 0..self.lengths[j] {
                     let (row, target) = (self.offsets[t] + j, self.source(t, j) * stride);
                     // SAFETY: every row of `to` belongs to one sequence, and every sequence to one thread.
-                    unsafe { shared.slice(target..target + width) }.copy_from_slice(&from[row * width..(row + 1) * width]);
+                    unsafe { shared.slice(target..target + width) }
+                        .copy_from_slice(&from[row * from_stride..row * from_stride + width]);
                 }
                 for t in self.lengths[j]..self.steps {
                     let b = self.order[j];
@@ -156,7 +157,7 @@ mod tests {
         steps.gather(&x, 1, 1, &mut rows);
         assert_eq!(rows, [11.0, 1.0, 13.0, 10.0, 0.0, 12.0, 9.0, 8.0]);
         let mut back = vec![-1.0; 16];
-        steps.scatter(&rows, 1, &mut back, 1);
+        steps.scatter(&rows, 1, 1, &mut back, 1);
         assert_eq!(back, [0., 1., 0., 0., 0., 0., 0., 0., 8., 9., 10., 11., 12., 13., 0., 0.]);
     }
 }

@@ -1,0 +1,489 @@
+//! The backward pass.
+
+use super::forward::{Cache, at};
+use super::norm::Denormalize;
+use super::pointwise::{Backward, Part, Step};
+use super::{Group, PackedParameters};
+use crate::error::{Error, check_length};
+use crate::matmul::{Right, Start, product, product_on};
+use crate::parallel::{self, Shared, threads_for};
+use crate::recurrent::Cell;
+use crate::recurrent::steps::Steps;
+use crate::workspace::{Scratch, scratch};
+use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
+use std::ops::Range;
+use weft_simd::{Choice, Isa, Kernel, Lanes, chosen, dispatch, dispatch_on};
+
+/// Where gradients go; every buffer is written whole. An empty buffer is not wanted. Shapes as in [`super::Parameters`].
+pub struct Gradients<'a, T> {
+    /// As the input.
+    pub x: &'a mut [T],
+    /// `[B, P]`
+    pub h0: &'a mut [T],
+    /// `[B, H]`
+    pub c0: &'a mut [T],
+    /// `[G·H, I]`
+    pub weight_ih: &'a mut [T],
+    /// `[G·H, P]`
+    pub weight_hh: &'a mut [T],
+    /// `[G·H]`
+    pub bias_ih: &'a mut [T],
+    /// `[G·H]`
+    pub bias_hh: &'a mut [T],
+    /// `[P, H]`
+    pub projection: &'a mut [T],
+    /// `[3, H]` or `[2, H]`
+    pub peephole: &'a mut [T],
+    /// `[G·H]`
+    pub norm_ih: &'a mut [T],
+    /// `[G·H]`
+    pub norm_hh: &'a mut [T],
+    /// `[2, H]`
+    pub norm_c: &'a mut [T],
+}
+
+/// Gradients from those of the outputs; buffers as for the plain cells. The cache is spent, unless `retain`, which works on a copy.
+pub fn backward<T: Real>(
+    of: &PackedParameters<T>,
+    cache: &mut Cache<T>,
+    x: &[T],
+    dy: &[T],
+    dy_stride: usize,
+    last: (Option<&[T]>, Option<&[T]>),
+    retain: bool,
+    gradients: Gradients<'_, T>,
+) -> Result<()> {
+    let kind = of.kind;
+    let Some(back) = &of.back else {
+        return Err(Error::Config("[recurrent] the weights were packed for the forward pass only".into()));
+    };
+    if cache.spent {
+        return Err(Error::Config("[recurrent] a second backward pass needs retain_graph=True in the first".into()));
+    }
+    let (batch, hidden, state, input) = (cache.steps.batch, kind.sizes.hidden, kind.state, kind.sizes.input);
+    let (rows, all) = (cache.steps.rows(), cache.steps.steps * batch);
+    let (sums, width) = (kind.gates() * hidden, kind.slots() * hidden);
+    check_length("recurrent", "input", x.len(), all * input)?;
+    if !dy.is_empty() {
+        check_length("recurrent", "output gradient", dy.len(), (all - 1) * dy_stride + state)?;
+    }
+    let mut copy = retain.then(|| {
+        let mut copy = scratch::<T>(cache.gates.len());
+        copy.copy_from_slice(&cache.gates);
+        copy
+    });
+    cache.spent = !retain;
+    let steps = &cache.steps;
+    let sorted_dy = (!dy.is_empty() && !steps.is_direct()).then(|| {
+        let mut sorted = scratch::<T>(rows * state);
+        steps.gather(dy, dy_stride, state, &mut sorted);
+        sorted
+    });
+    let (dy, dy_stride) = match &sorted_dy {
+        Some(sorted) => (sorted.as_ptr(), state),
+        None if dy.is_empty() => (std::ptr::null(), 0),
+        None => (dy.as_ptr(), dy_stride),
+    };
+    let lstm = kind.cell == Cell::Lstm;
+    let (mut dh, mut dc) = (scratch::<T>(batch * state), scratch::<T>(if lstm { batch * hidden } else { 0 }));
+    dh.fill(T::ZERO);
+    dc.fill(T::ZERO);
+    for (j, &b) in steps.order.iter().enumerate() {
+        for (to, from, n) in [(&mut dh, last.0, state), (&mut dc, last.1, hidden)] {
+            if let (Some(from), false) = (from, to.is_empty()) {
+                to[j * n..(j + 1) * n].copy_from_slice(&from[b * n..(b + 1) * n]);
+            }
+        }
+    }
+    let when = |wanted: bool, len: usize| scratch::<T>(if wanted { len } else { 0 });
+    let normed = of.norm.is_some();
+    let mut d_state = when(of.projection.is_some(), rows * state);
+    let mut d_sums = when(normed, rows * sums);
+    let mut d_norm_c = when(!of.norm_c.is_empty(), rows * hidden);
+    let gates = copy.as_deref_mut().unwrap_or(&mut cache.gates);
+    let pass = Pass {
+        choice: chosen(),
+        of,
+        recurrent: &back.recurrent,
+        projection: back.projection.as_ref(),
+        steps,
+        h: &cache.h,
+        c: &cache.c,
+        c_new: &cache.c_new,
+        mask: &cache.mask,
+        keep_h: &cache.keep_h,
+        keep_c: &cache.keep_c,
+        hats: &cache.hats[1],
+        inverses: &cache.inverses[1],
+        gates: Shared(gates.as_mut_ptr()),
+        dy: (dy, dy_stride),
+        dh: Shared(dh.as_mut_ptr()),
+        dc: Shared(dc.as_mut_ptr()),
+        d_state: Shared(d_state.as_mut_ptr()),
+        d_sums: Shared(d_sums.as_mut_ptr()),
+        d_norm_c: Shared(d_norm_c.as_mut_ptr()),
+    };
+    let work = 2.0 * rows as f64 * state as f64 * sums as f64;
+    let threads = threads_for(work).min((batch / 4).max(1));
+    parallel::run(threads, &|index| pass.run(steps.cut(threads, index)));
+
+    for (j, &b) in steps.order.iter().enumerate() {
+        for (to, from, n) in [(&mut *gradients.h0, &dh, state), (&mut *gradients.c0, &dc, hidden)] {
+            if !to.is_empty() && !from.is_empty() {
+                to[b * n..(b + 1) * n].copy_from_slice(&from[j * n..(j + 1) * n]);
+            }
+        }
+    }
+    let gates: &[T] = gates;
+
+    // The input's side: gradients of the sums, through the norm if there is one.
+    let mut d_input = when(normed, rows * sums);
+    if let Some((gain, _)) = &of.norm {
+        let to = Shared(d_input.as_mut_ptr());
+        let (hats, inverses) = (&cache.hats[0], &cache.inverses[0]);
+        parallel::over_ranges(rows, rows * sums * size_of::<T>() * 3, |range| {
+            for (g, group) in kind.input_groups().iter().enumerate() {
+                dispatch(Denormalize {
+                    rows: range.len(),
+                    cols: group.rows,
+                    g: at(gates, range.start * width + group.column),
+                    g_stride: width,
+                    hat: at(hats, range.start * sums + group.first),
+                    hat_stride: sums,
+                    gain: gain[group.first..].as_ptr(),
+                    inverse: at(inverses, g * rows + range.start),
+                    to: to.at(range.start * sums + group.first),
+                    to_stride: sums,
+                });
+            }
+        });
+    }
+    let from_gates = |column: usize, cols: usize| {
+        // SAFETY: a row of the gates buffer holds `width` numbers, of which these are a part.
+        unsafe { MatrixView::from_raw(gates.as_ptr().wrapping_add(column), rows, cols, width as isize, 1) }
+    };
+    let d_x = if normed { MatrixView::new(&d_input, rows, sums) } else { from_gates(0, sums) };
+    if !gradients.x.is_empty() {
+        check_length("recurrent", "input gradient", gradients.x.len(), all * input)?;
+        if steps.is_direct() {
+            product(d_x, Right::Packed(&back.input), MatrixViewMut::new(gradients.x, rows, input), Start::Zero);
+        } else {
+            let mut dx = scratch::<T>(rows * input);
+            product(d_x, Right::Packed(&back.input), MatrixViewMut::new(&mut dx, rows, input), Start::Zero);
+            steps.scatter(&dx, input, input, gradients.x, input);
+        }
+    }
+    if gradients.weight_ih.is_empty() {
+        return Ok(());
+    }
+    let x_rows = MatrixView::new(cache.x.as_deref().unwrap_or(x), rows, input);
+    product(d_x.transposed(), Right::View(x_rows), MatrixViewMut::new(gradients.weight_ih, sums, input), Start::Zero);
+
+    // The recurrent side: with u, which is made again.
+    let operands = operands(steps, &cache.h, &cache.mask, batch, state);
+    for (g, group) in kind.groups().iter().enumerate() {
+        let d = if normed {
+            MatrixView::strided(&d_sums[group.first.min(d_sums.len())..], rows, group.rows, sums as isize, 1)
+        } else {
+            from_gates(group.column, group.rows)
+        };
+        let u =
+            if kind.reset_before && g == 1 { from_gates(3 * hidden, hidden) } else { MatrixView::new(&operands, rows, state) };
+        let to = &mut gradients.weight_hh[group.first * state..(group.first + group.rows) * state];
+        product(d.transposed(), Right::View(u), MatrixViewMut::new(to, group.rows, state), Start::Zero);
+    }
+    if !gradients.projection.is_empty() {
+        let (d, full) = (MatrixView::new(&d_state, rows, state), MatrixView::new(&cache.full, rows, hidden));
+        product(d.transposed(), Right::View(full), MatrixViewMut::new(gradients.projection, state, hidden), Start::Zero);
+    }
+    if !gradients.bias_ih.is_empty() {
+        let mut columns = scratch::<T>(width);
+        reduction::sum(1, rows, width, gates, &mut columns)?;
+        gradients.bias_ih.copy_from_slice(&columns[..sums]);
+        for Group { first, rows, column, .. } in kind.groups() {
+            gradients.bias_hh[first..first + rows].copy_from_slice(&columns[column..column + rows]);
+        }
+    }
+    let c_before = |row: usize| &cache.c[row * hidden..];
+    let c_rows = if cache.c_new.is_empty() { &cache.c[(batch * hidden).min(cache.c.len())..] } else { &cache.c_new[..] };
+    if !gradients.peephole.is_empty() {
+        let first = usize::from(!kind.coupled);
+        for gate in 0..=first + 1 {
+            // i and f look at c of the step before, o at the new one.
+            let (column, to) =
+                (if gate == first + 1 { first + 2 } else { gate }, &mut gradients.peephole[gate * hidden..][..hidden]);
+            to.fill(T::ZERO);
+            for t in 0..steps.steps {
+                let (row, n) = (steps.offsets[t], steps.active[t]);
+                let b = if gate == first + 1 {
+                    &c_rows[row * hidden..]
+                } else {
+                    c_before(if t == 0 { 0 } else { batch + steps.offsets[t - 1] })
+                };
+                add_products(n, &gates[row * width + column * hidden..], width, b, hidden, to);
+            }
+        }
+    }
+    if normed {
+        for (to, hats, groups) in
+            [(gradients.norm_ih, &cache.hats[0], kind.input_groups()), (gradients.norm_hh, &cache.hats[1], kind.groups())]
+        {
+            to.fill(T::ZERO);
+            for Group { first, rows: cols, column, .. } in groups {
+                if rows > 0 {
+                    add_products(rows, &gates[column..], width, &hats[first..], sums, &mut to[first..first + cols]);
+                }
+            }
+        }
+    }
+    if !gradients.norm_c.is_empty() {
+        let mut hats = scratch::<T>(rows * hidden);
+        let (shared, ones, zeros) = (Shared(hats.as_mut_ptr()), vec![T::ONE; hidden], vec![T::ZERO; hidden]);
+        let mut inverses = scratch::<T>(rows);
+        let inverse = Shared(inverses.as_mut_ptr());
+        let mut copies = scratch::<T>(rows * hidden);
+        copies.copy_from_slice(&c_rows[..rows * hidden]);
+        let copy = Shared(copies.as_mut_ptr());
+        parallel::over_ranges(rows, rows * hidden * size_of::<T>() * 3, |range| {
+            dispatch(super::norm::Normalize {
+                rows: range.len(),
+                cols: hidden,
+                x: copy.at(range.start * hidden),
+                x_stride: hidden,
+                gain: ones.as_ptr(),
+                shift: zeros.as_ptr(),
+                to: shared.at(range.start * hidden),
+                to_stride: hidden,
+                add: false,
+                inverse: inverse.at(range.start),
+            });
+        });
+        let (gain, shift) = gradients.norm_c.split_at_mut(hidden);
+        gain.fill(T::ZERO);
+        add_products(rows, &d_norm_c, hidden, &hats, hidden, gain);
+        reduction::sum(1, rows, hidden, &d_norm_c, shift)?;
+    }
+    Ok(())
+}
+
+/// u of every row: h of the step before, masked.
+fn operands<T: Real>(steps: &Steps, h: &[T], mask: &[T], batch: usize, state: usize) -> Scratch<T> {
+    let mut all = scratch::<T>(steps.rows() * state);
+    for t in 0..steps.steps {
+        let from = if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
+        let n = steps.active[t] * state;
+        let to = &mut all[steps.offsets[t] * state..][..n];
+        to.copy_from_slice(&h[from * state..from * state + n]);
+        to.iter_mut().zip(mask).for_each(|(u, &m)| *u = *u * m);
+    }
+    all
+}
+
+/// y[j] += Σ a[row, j] · b[row, j], row after row, lane by lane: one order for any number of threads.
+fn add_products<T: Real>(rows: usize, a: &[T], a_stride: usize, b: &[T], b_stride: usize, y: &mut [T]) {
+    let n = y.len();
+    let shared = Shared(y.as_mut_ptr());
+    parallel::over_ranges(n, 2 * rows * n * size_of::<T>(), |columns| {
+        // SAFETY: columns of different threads are disjoint.
+        let y = unsafe { shared.slice(columns.clone()) };
+        dispatch(Products { rows, a: at(a, columns.start), a_stride, b: at(b, columns.start), b_stride, y });
+    });
+}
+
+struct Products<'a, T> {
+    rows: usize,
+    a: *const T,
+    a_stride: usize,
+    b: *const T,
+    b_stride: usize,
+    y: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Products<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let n = self.y.len();
+        for row in 0..self.rows {
+            let mut i = 0;
+            while i < n {
+                let c = T::WIDTH.min(n - i);
+                // SAFETY: `c` columns are left in the rows and in y.
+                unsafe {
+                    let y = self.y.as_mut_ptr().add(i);
+                    let a = <T::On<I>>::load_first(self.a.add(row * self.a_stride + i), c);
+                    let b = <T::On<I>>::load_first(self.b.add(row * self.b_stride + i), c);
+                    a.fma(b, <T::On<I>>::load_first(y, c)).store_first(y, c);
+                }
+                i += c;
+            }
+        }
+    }
+}
+
+struct Pass<'a, T> {
+    choice: Choice,
+    of: &'a PackedParameters<T>,
+    recurrent: &'a [crate::matmul::PackedMatrix<T>],
+    projection: Option<&'a crate::matmul::PackedMatrix<T>>,
+    steps: &'a Steps,
+    h: &'a [T],
+    c: &'a [T],
+    c_new: &'a [T],
+    mask: &'a [T],
+    keep_h: &'a [T],
+    keep_c: &'a [T],
+    hats: &'a [T],
+    inverses: &'a [T],
+    gates: Shared<T>,
+    dy: (*const T, usize),
+    dh: Shared<T>,
+    dc: Shared<T>,
+    d_state: Shared<T>,
+    d_sums: Shared<T>,
+    d_norm_c: Shared<T>,
+}
+
+// SAFETY: the pointers of a pass are read, or written in rows that belong to one thread.
+unsafe impl<T: Sync> Sync for Pass<'_, T> {}
+
+impl<T: Real> Pass<'_, T> {
+    /// Takes the sorted rows of one thread back through all steps.
+    fn run(&self, rows: Range<usize>) {
+        let (of, steps) = (self.of, self.steps);
+        let (kind, batch) = (of.kind, steps.batch);
+        let (hidden, state) = (kind.sizes.hidden, kind.state);
+        let (sums, width) = (kind.gates() * hidden, kind.slots() * hidden);
+        let groups = kind.groups();
+        let share = rows.len();
+        let mut masked = scratch::<T>(if self.mask.is_empty() { 0 } else { share * state });
+        // Gradients of h before the projection, of the operand, and of r ∘ u.
+        let mut d_full = scratch::<T>(if self.projection.is_some() { share * hidden } else { 0 });
+        let (mut d_u, mut d_ru) = (scratch::<T>(share * state), scratch::<T>(if kind.reset_before { share * hidden } else { 0 }));
+        let mut carry = scratch::<T>(share * state);
+        for t in (0..steps.steps).rev() {
+            let end = rows.end.min(steps.active[t]);
+            if rows.start >= end {
+                continue;
+            }
+            let (first, n) = (rows.start, end - rows.start);
+            let before = first + if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
+            let row = steps.offsets[t] + first;
+            let now = batch + row;
+            // SAFETY: rows first..end of step t lie within the buffers and belong to this thread.
+            unsafe {
+                let dh = std::slice::from_raw_parts_mut(self.dh.at(first * state), n * state);
+                if !self.dy.0.is_null() {
+                    for (i, dh) in dh.chunks_mut(state).enumerate() {
+                        let dy = std::slice::from_raw_parts(self.dy.0.add((row + i) * self.dy.1), state);
+                        dh.iter_mut().zip(dy).for_each(|(a, &b)| *a += b);
+                    }
+                }
+                let carry = &mut carry[..n * state];
+                carry.fill(T::ZERO);
+                if !self.keep_h.is_empty() {
+                    for ((dh, past), &keep) in dh.iter_mut().zip(carry.iter_mut()).zip(&self.keep_h[row * state..]) {
+                        *past = (T::ONE - keep) * *dh;
+                        *dh = *dh * keep;
+                    }
+                }
+                let (mut d, mut d_stride) = (dh.as_ptr(), state);
+                if let Some(projection) = self.projection {
+                    std::ptr::copy_nonoverlapping(d, self.d_state.at(row * state), n * state);
+                    let left = MatrixView::from_raw(d, n, state, state as isize, 1);
+                    let to = MatrixViewMut::from_raw(d_full.as_mut_ptr(), n, hidden, hidden as isize);
+                    product_on(self.choice, 1, left, Right::Packed(projection), to, Start::Zero);
+                    (d, d_stride) = (d_full.as_ptr(), hidden);
+                }
+                let h_before = at(self.h, before * state);
+                let mut u = h_before;
+                if !self.mask.is_empty() && kind.reset_before {
+                    let from = std::slice::from_raw_parts(h_before, n * state);
+                    let mask = &self.mask[first * state..];
+                    masked.iter_mut().zip(from).zip(mask).for_each(|((u, &h), &m)| *u = h * m);
+                    u = masked.as_ptr();
+                }
+                let gates = self.gates.at(row * width);
+                let c_now = if self.c_new.is_empty() { at(self.c, now * hidden) } else { at(self.c_new, row * hidden) };
+                let step = Step {
+                    kind,
+                    rows: n,
+                    gates,
+                    gates_stride: width,
+                    h_before,
+                    h_stride: state,
+                    operand: u,
+                    operand_stride: state,
+                    c_before: at(self.c, before * hidden),
+                    c_new: c_now.cast_mut(),
+                    c: std::ptr::null_mut(),
+                    keep_c: at(self.keep_c, row * hidden),
+                    peephole: at(&of.peephole, 0),
+                    norm_c: at(&of.norm_c, 0),
+                };
+                let cells = |part: Part, d_operand: *mut T, carry: *mut T| {
+                    dispatch_on(
+                        self.choice,
+                        Backward {
+                            step,
+                            part,
+                            dh: d,
+                            dh_stride: d_stride,
+                            dc: self.dc.at(first * hidden),
+                            carry,
+                            carry_stride: state,
+                            d_operand,
+                            d_norm_c: self.d_norm_c.at(row * hidden),
+                        },
+                    );
+                };
+                cells(Part::All, std::ptr::null_mut(), carry.as_mut_ptr());
+                let d_u = &mut d_u[..n * state];
+                d_u.fill(T::ZERO);
+                // Groups from the last: that of n, whose r ∘ u leads to r, comes before r and z.
+                for (g, group) in groups.iter().enumerate().rev() {
+                    let mut left = MatrixView::from_raw(gates.add(group.column).cast_const(), n, group.rows, width as isize, 1);
+                    if let Some((_, gain)) = &of.norm {
+                        let to = self.d_sums.at(row * sums + group.first);
+                        dispatch_on(
+                            self.choice,
+                            Denormalize {
+                                rows: n,
+                                cols: group.rows,
+                                g: gates.add(group.column),
+                                g_stride: width,
+                                hat: at(self.hats, row * sums + group.first),
+                                hat_stride: sums,
+                                gain: gain[group.first..].as_ptr(),
+                                inverse: at(self.inverses, g * steps.rows() + row),
+                                to,
+                                to_stride: sums,
+                            },
+                        );
+                        left = MatrixView::from_raw(to.cast_const(), n, group.rows, sums as isize, 1);
+                    }
+                    let right = Right::Packed(&self.recurrent[g]);
+                    if kind.reset_before && g == 1 {
+                        let to = MatrixViewMut::from_raw(d_ru.as_mut_ptr(), n, hidden, hidden as isize);
+                        product_on(self.choice, 1, left, right, to, Start::Zero);
+                        cells(Part::Resets, d_ru.as_mut_ptr(), std::ptr::null_mut());
+                        d_u.copy_from_slice(&d_ru[..n * hidden]);
+                        continue;
+                    }
+                    let to = MatrixViewMut::from_raw(d_u.as_mut_ptr(), n, state, state as isize);
+                    product_on(self.choice, 1, left, right, to, Start::Accumulate);
+                }
+                if self.mask.is_empty() {
+                    for ((dh, &d), &past) in dh.iter_mut().zip(d_u.iter()).zip(carry.iter()) {
+                        *dh = d + past;
+                    }
+                } else {
+                    let mask = &self.mask[first * state..];
+                    for (((dh, &d), &past), &m) in dh.iter_mut().zip(d_u.iter()).zip(carry.iter()).zip(mask) {
+                        *dh = d.mul_add(m, past);
+                    }
+                }
+            }
+        }
+    }
+}
