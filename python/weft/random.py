@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from .autograd import Tensor
 from .autograd import random as draws
+from .autograd.creation import sizes
 from .errors import ConfigError, range_error
 
 
@@ -53,6 +55,20 @@ def manual_seed(seed: int) -> None:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
         raise range_error("manual_seed", "seed", "a whole number from 0 to 2^64 - 1", seed)
     _default.seed, _default.count = int(seed), 0
+
+
+def rand(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+    """Uniform in [0, 1)."""
+    return Tensor(_default.uniform(0.0, 1.0, sizes(size), dtype), requires_grad)
+
+
+def randn(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+    """Standard normal.
+
+    >>> weft.randn(2, 3).shape
+    (2, 3)
+    """
+    return Tensor(_default.normal(0.0, 1.0, sizes(size), dtype), requires_grad)
 
 
 def get_rng_state() -> dict[str, int]:

@@ -11,7 +11,7 @@ from .recurrent import GRU, LSTM, RNN, detached
 from .unroll import Unroll
 
 __all__ = [
-    "GELU", "GRU", "LSTM", "RNN", "Attention", "CrossEntropyLoss", "Dropout", "Embedding", "GRUCell", "LSTMCell", "RNNCell", "LayerNorm", "Linear", "Module",
-    "ModuleList", "Parameter", "RMSNorm", "ReLU", "Sequential", "Sigmoid", "Tanh", "Unroll", "detached", "functional",
-    "init", "utils",
+    "GELU", "GRU", "LSTM", "RNN", "Attention", "CrossEntropyLoss", "Dropout", "Embedding", "GRUCell", "LSTMCell", "LayerNorm", "Linear",
+    "Module", "ModuleList", "Parameter", "RMSNorm", "RNNCell", "ReLU", "Sequential", "Sigmoid", "Tanh", "Unroll", "detached",
+    "functional", "init", "utils",
 ]  # fmt: skip

@@ -77,14 +77,18 @@ class _Recurrent(Module):
         """Parameters of a direction in torch's order, then those of the options."""
         o, hidden = self.options, self.hidden_size
         rows = (self._gates - o.coupled_gates) * hidden
-        return (
-            {"weight_ih": (rows, width), "weight_hh": (rows, self._width)}
-            | ({"bias_ih": (rows,), "bias_hh": (rows,)} if self.bias else {})
-            | ({"weight_hr": (self.proj_size, hidden)} if self.proj_size else {})
-            | ({"peephole": (3 - o.coupled_gates, hidden)} if o.peephole else {})
-            | ({"norm_ih": (rows,), "norm_hh": (rows,)} if o.layer_norm else {})
-            | ({"norm_c": (2, hidden)} if o.layer_norm and self._gates == 4 else {})
-        )
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width), "weight_hh": (rows, self._width)}
+        if self.bias:
+            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        if self.proj_size:
+            shapes["weight_hr"] = self.proj_size, hidden
+        if o.peephole:
+            shapes["peephole"] = 3 - o.coupled_gates, hidden
+        if o.layer_norm:
+            shapes |= {"norm_ih": (rows,), "norm_hh": (rows,)}
+            if self._gates == 4:
+                shapes["norm_c"] = 2, hidden
+        return shapes
 
     @staticmethod
     def _name(name: str, layer: int, direction: int) -> str:
@@ -153,8 +157,8 @@ class _Recurrent(Module):
                 raise ConfigError(f"[{self._who}] lengths: a PackedSequence has its own")
             if return_gates:
                 raise ConfigError(f"[{self._who}] return_gates: expected a padded input with lengths=, got a PackedSequence")
-            x, sizes = unpacked(input, self.batch_first)
-            output, *states = self._run(x, h_0, c_0, sizes, noise, False)
+            padded, own = unpacked(input, self.batch_first)
+            output, *states = self._run(padded, h_0, c_0, own, noise, False)
             return packed_like(output, input, self.batch_first), *states
         x = as_tensor(input)
         weight, o = self.weight_ih_l0, self.options
@@ -194,8 +198,8 @@ class _Recurrent(Module):
             span = slice(layer * count, (layer + 1) * count)
             found = [self._direction(layer, d) for d in range(count)]
             if simple:
-                directions = [tuple(p.get(name) for name in PLAIN) for p in found]
-                x, h_n, c_n = recurrent(self._cell, x, directions, h[span], c[span], sizes, self.batch_first, reverse)
+                plain: Any = [tuple(p.get(name) for name in PLAIN) for p in found]
+                x, h_n, c_n = recurrent(self._cell, x, plain, h[span], c[span], sizes, self.batch_first, reverse)
             else:
                 directions = [tuple(p.get(name) for name in (*PLAIN, *OPTIONAL)) for p in found]
                 given = [
@@ -320,9 +324,9 @@ class LSTM(_Recurrent):
 class GRU(_Recurrent):
     """Gated recurrent unit (Cho et al. 2014) in torch's form, the reset after the recurrent product; `reset_after=False` for Cho's.
 
-    r, z = σ(W x_t + b + R h_{t−1} + b'); n = tanh(W_n x_t + b_n + r ∘ (R_n h_{t−1} + b'_n)), or tanh(W_n x_t + b_n + R_n (r ∘ h_{t−1}) + b'_n);
-    h_t = (1 − z) ∘ n + z ∘ h_{t−1}. Rows of the weights in the order r, z, n. `layer(x, h_0, lengths=, …)` → output, h_n (, gates);
-    shapes and options as for `RNN`.
+    r, z = σ(W x_t + b + R h_{t−1} + b'); n = tanh(W_n x_t + b_n + r ∘ (R_n h_{t−1} + b'_n)), Cho's tanh(W_n x_t + b_n +
+    R_n (r ∘ h_{t−1}) + b'_n); h_t = (1 − z) ∘ n + z ∘ h_{t−1}. Rows of the weights in the order r, z, n.
+    `layer(x, h_0, lengths=, …)` → output, h_n (, gates); shapes and options as for `RNN`.
 
     >>> output, h_n = weft.nn.GRU(3, 5, num_layers=2)(np.zeros((7, 2, 3), np.float32), lengths=[7, 4])
     >>> output.shape, h_n.shape

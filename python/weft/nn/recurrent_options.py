@@ -43,20 +43,31 @@ class GRUOptions(RecurrentOptions, total=False):
 class Options:
     """Options of a recurrent layer; all may be combined.
 
-    | option | formula |
-    |---|---|
-    | `reverse` | from the last step of each row to the first; the output stays in the input's order |
-    | `residual` | y_l + x_l leaves layers after the first, where the widths agree (Wu et al. 2016, eq. 6) |
-    | `input_dropout` | x_t ∘ m, one mask m for all steps, in training (Gal & Ghahramani 2016, eq. 7) |
-    | `recurrent_dropout` | h_{t−1} ∘ m before R, one mask m for all steps (the same) |
-    | `zoneout` | h_t = d ∘ h_{t−1} + (1 − d) ∘ h̃_t with d drawn at each step, its mean outside of training; c alike, by a probability of its own if a pair (h, c) is given (Krueger et al. 2017, eqs. 4–6) |
-    | `layer_norm` | LN(W x) + LN(R h) + b before the gates, tanh(LN(c)) behind them; in a GRU r, z and n apart (Ba et al. 2016, eqs. 20–22, 29–31) |
-    | `orthogonal` | initial R of each gate orthogonal (Saxe et al. 2014) |
-    | `learn_initial_state` | parameters `initial_h` (and `initial_c`) [layers · directions, H] start the rows that are given no state |
-    | `peephole` | LSTM: i, f see p ∘ c_{t−1}, o sees p ∘ c_t (Gers & Schmidhuber 2000) |
-    | `coupled_gates` | LSTM: i = 1 − f; weights have rows for f, g, o (Greff et al. 2017, CIFG) |
-    | `forget_bias` | LSTM: initial bias of f (Gers et al. 2000; Jozefowicz et al. 2015 advise 1) |
-    | `reset_after` | GRU: False for n = tanh(W x + R (r ∘ h) + b), Cho et al.'s form |
+    `reverse`: from the last step of each row to the first; the output stays in the input's order.
+
+    `residual`: y_l + x_l leaves layers after the first, where the widths agree (Wu et al. 2016, eq. 6).
+
+    `input_dropout`: x_t ∘ m, one mask m for all steps, in training (Gal & Ghahramani 2016, eq. 7).
+
+    `recurrent_dropout`: h_{t−1} ∘ m before R, one mask m for all steps (the same).
+
+    `zoneout`: h_t = d ∘ h_{t−1} + (1 − d) ∘ h̃_t with d drawn at each step, its mean outside of training; c alike, by a probability of its
+    own if a pair (h, c) is given (Krueger et al. 2017, eqs. 4–6).
+
+    `layer_norm`: LN(W x) + LN(R h) + b before the gates, tanh(LN(c)) behind them; in a GRU r, z and n apart (Ba et al. 2016, eqs. 20–22,
+    29–31). Gains `norm_ih`, `norm_hh` [G·H]; gain and shift `norm_c` [2, H].
+
+    `orthogonal`: the initial R of each gate is orthogonal (Saxe et al. 2014).
+
+    `learn_initial_state`: parameters `initial_h` (and `initial_c`) [layers · directions, H] start the rows that are given no state.
+
+    `peephole` (LSTM): i, f see p ∘ c_{t−1}, o sees p ∘ c_t (Gers & Schmidhuber 2000). `peephole` [3, H] for i, f, o.
+
+    `coupled_gates` (LSTM): i = 1 − f; weights have rows for f, g, o (Greff et al. 2017, CIFG).
+
+    `forget_bias` (LSTM): the initial bias of f (Gers et al. 2000; Jozefowicz et al. 2015 advise 1).
+
+    `reset_after` (GRU): False for n = tanh(W x + R (r ∘ h) + b), Cho et al.'s form.
     """
 
     reverse: bool = False

@@ -41,7 +41,7 @@ def _lengths(who: str, lengths: Any, batch: int, most: int) -> np.ndarray:
         raise DtypeError(f"[{who}] lengths: expected whole numbers, got {array.dtype}")
     if array.shape != (batch,):
         raise shape_error(who, "lengths", f"shape [{batch}]", array.shape)
-    if batch and not (1 <= array.min() and array.max() <= most):
+    if batch and (array.min() < 1 or array.max() > most):
         raise ShapeError(f"[{who}] lengths: expected 1 to {most}, got {array.tolist()}")
     return array.astype(np.int64)
 
