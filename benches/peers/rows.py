@@ -23,3 +23,16 @@ ROWS["dropout 4 Mi, training"] = "dropout", {"n": 4 << 20}
 ROWS["embedding [16384] of 8000 x 256 forward+backward"] = "embedding", {"n": 16384, "v": 8000, "d": 256}
 ROWS["adamw of 10 M parameters"] = "adamw", {"n": 10_000_000}
 ROWS["add of 1,000 numbers, recorded"] = "add", {"n": 1000}
+
+SHAPES = ((28, 128, 28, 128), (100, 32, 256, 256), (50, 64, 512, 512), (35, 20, 650, 650), (128, 1, 256, 256))
+for cell in ("rnn", "lstm", "gru"):
+    for t, b, i, h in SHAPES:
+        sizes = {"cell": cell, "t": t, "b": b, "i": i, "h": h}
+        ROWS[f"{cell} T{t} B{b} I{i} H{h} forward"] = "recurrent", sizes
+        ROWS[f"{cell} T{t} B{b} I{i} H{h} forward+backward"] = "recurrent_step", sizes
+    ROWS[f"{cell} one step B1 H256"] = "recurrent", {"cell": cell, "t": 1, "b": 1, "i": 256, "h": 256}
+    plain = {"cell": cell, "t": 100, "b": 32, "i": 256, "h": 256}
+    ROWS[f"{cell} lengths T/4..T of T100 B32 I256 H256 forward+backward"] = "recurrent_lengths", plain
+    ROWS[f"{cell} MNIST rows B128 H128, training step with Adam"] = "mnist_rows", {"cell": cell, "b": 128, "h": 128}
+    if cell != "rnn":
+        ROWS[f"{cell} two layers, bidirectional, T100 B32 I256 H256 forward+backward"] = "recurrent_deep", plain

@@ -72,3 +72,96 @@ def embedding(n, v, d):
         return y, back(g)
 
     return ready(step, numbers(v, d), numbers(n, d))
+
+
+GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+
+
+def weights(cell, i, h):
+    return [numbers(n * GATES[cell], *rest) * 0.05 for n, rest in ((h, (i,)), (h, (h,)), (h, ()), (h, ()))]
+
+
+def scanned(cell, w_ih, w_hh, b_ih, b_hh, x, alive=None, reverse=False):
+    """torch's equations, the input's product for all steps at once, the loop by lax.scan; alive [T, B] keeps the state of ended rows."""
+    h = w_hh.shape[1]
+    inputs = x @ w_ih.T + b_ih
+    zero = jnp.zeros((x.shape[1], h))
+
+    def step(carry, now):
+        before, c = carry
+        gi, on = now
+        gh = before @ w_hh.T + b_hh
+        if cell == "rnn":
+            new = jnp.tanh(gi + gh)
+        elif cell == "lstm":
+            i, f, g, o = jnp.split(gi + gh, 4, -1)
+            c_new = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            new = jax.nn.sigmoid(o) * jnp.tanh(c_new)
+            c = c_new if on is None else jnp.where(on[:, None], c_new, c)
+        else:
+            r, z = jnp.split(jax.nn.sigmoid(gi[:, : 2 * h] + gh[:, : 2 * h]), 2, -1)
+            n = jnp.tanh(gi[:, 2 * h :] + r * gh[:, 2 * h :])
+            new = (1 - z) * n + z * before
+        out = new if on is None else jnp.where(on[:, None], new, 0)
+        state = new if on is None else jnp.where(on[:, None], new, before)
+        return (state, c), out
+
+    (state, _), y = jax.lax.scan(step, (zero, zero), (inputs, alive), reverse=reverse)
+    return y, state
+
+
+def recurrent(cell, t, b, i, h):
+    return ready(lambda x, *w: scanned(cell, *w, x)[0], numbers(t, b, i), *weights(cell, i, h))
+
+
+def both_ways(f, g, *arguments):
+    def step(g, *arguments):
+        y, back = jax.vjp(f, *arguments)
+        return y, back(g)
+
+    return ready(step, g, *arguments)
+
+
+def recurrent_step(cell, t, b, i, h):
+    return both_ways(lambda x, *w: scanned(cell, *w, x)[0], numbers(t, b, h), numbers(t, b, i), *weights(cell, i, h))
+
+
+def recurrent_deep(cell, t, b, i, h):
+    def run(x, *w):
+        for layer in (w[:8], w[8:]):
+            x = jnp.concatenate([scanned(cell, *layer[:4], x)[0], scanned(cell, *layer[4:], x, reverse=True)[0]], -1)
+        return x
+
+    w = [p for width in (i, i, 2 * h, 2 * h) for p in weights(cell, width, h)]
+    return both_ways(run, numbers(t, b, 2 * h), numbers(t, b, i), *w)
+
+
+def recurrent_lengths(cell, t, b, i, h):
+    lengths = np.random.default_rng(0).integers(t // 4, t + 1, b)
+    lengths[0] = t
+    alive = jnp.asarray(np.arange(t)[:, None] < lengths)
+    return both_ways(lambda x, *w: scanned(cell, *w, x, alive)[0], numbers(t, b, h), numbers(t, b, i), *weights(cell, i, h))
+
+
+def mnist_rows(cell, b, h):
+    parameters = [*weights(cell, 28, h), numbers(10, h) * 0.05, numbers(10)]
+    target, x = jnp.arange(b) % 10, numbers(28, b, 28)
+
+    def loss(p):
+        logits = scanned(cell, *p[:4], x)[1] @ p[4].T + p[5]
+        return -jnp.take_along_axis(jax.nn.log_softmax(logits), target[:, None], 1).mean()
+
+    def step(p, m, v, n):
+        g = jax.grad(loss)(p)
+        m = [0.9 * a + 0.1 * b for a, b in zip(m, g, strict=True)]
+        v = [0.999 * a + 0.001 * b * b for a, b in zip(v, g, strict=True)]
+        rate = 1e-3 * jnp.sqrt(1 - 0.999**n) / (1 - 0.9**n)
+        return [a - rate * b / (jnp.sqrt(c) + 1e-8) for a, b, c in zip(p, m, v, strict=True)], m, v, n + 1
+
+    compiled = jax.jit(step, donate_argnums=(0, 1, 2))
+    state = [parameters, [jnp.zeros_like(p) for p in parameters], [jnp.zeros_like(p) for p in parameters], 1.0]
+
+    def run():
+        state[:] = jax.block_until_ready(compiled(*state))
+
+    return run

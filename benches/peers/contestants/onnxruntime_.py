@@ -47,3 +47,11 @@ def softmax(n, d):
 
 def gelu(n):
     return session([helper.make_node("Gelu", ["x"], ["y"])], {"x": numbers(n)}, {})
+
+
+def recurrent(cell, t, b, i, h):
+    gates = {"rnn": 1, "lstm": 4, "gru": 3}[cell]
+    options = {"linear_before_reset": 1} if cell == "gru" else {}
+    node = helper.make_node(cell.upper(), ["x", "w", "r", "b"], ["y"], hidden_size=h, **options)
+    scaled = {"w": (1, gates * h, i), "r": (1, gates * h, h), "b": (1, 2 * gates * h)}
+    return session([node], {"x": numbers(t, b, i)}, {name: np.float32(0.05) * numbers(*shape) for name, shape in scaled.items()})

@@ -100,3 +100,64 @@ def adamw(n):
 def add(n):
     a, b = tensor(n, grad=True), tensor(n)
     return lambda: a + b
+
+
+def layer_of(cell, *sizes, **options):
+    return {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](*sizes, **options)
+
+
+def recurrent(cell, t, b, i, h):
+    x, layer = tensor(t, b, i), layer_of(cell, i, h)
+    return quietly(lambda: layer(x))
+
+
+def both_ways(layer, x, g):
+    leaves = [x, *layer.parameters()]
+
+    def run():
+        for leaf in leaves:
+            leaf.grad = None
+        y, _ = layer(x)
+        y.backward(g)
+
+    return run
+
+
+def recurrent_step(cell, t, b, i, h):
+    return both_ways(layer_of(cell, i, h), tensor(t, b, i, grad=True), tensor(t, b, h))
+
+
+def recurrent_deep(cell, t, b, i, h):
+    return both_ways(layer_of(cell, i, h, 2, bidirectional=True), tensor(t, b, i, grad=True), tensor(t, b, 2 * h))
+
+
+def recurrent_lengths(cell, t, b, i, h):
+    import numpy as np
+
+    lengths = np.random.default_rng(0).integers(t // 4, t + 1, b)
+    lengths[0] = t
+    x, layer, g = tensor(t, b, i, grad=True), layer_of(cell, i, h), tensor(t, b, h)
+    leaves = [x, *layer.parameters()]
+    rnn = torch.nn.utils.rnn
+
+    def run():
+        for leaf in leaves:
+            leaf.grad = None
+        y, _ = layer(rnn.pack_padded_sequence(x, torch.as_tensor(lengths), enforce_sorted=False))
+        rnn.pad_packed_sequence(y, total_length=t)[0].backward(g)
+
+    return run
+
+
+def mnist_rows(cell, b, h):
+    layer, head = layer_of(cell, 28, h, batch_first=True), torch.nn.Linear(h, 10)
+    optimizer = torch.optim.Adam([*layer.parameters(), *head.parameters()], lr=1e-3, fused=True)
+    x, target = tensor(b, 28, 28), torch.arange(b) % 10
+
+    def run():
+        optimizer.zero_grad()
+        _, state = layer(x)
+        F.cross_entropy(head((state[0] if cell == "lstm" else state)[-1]), target).backward()
+        optimizer.step()
+
+    return run

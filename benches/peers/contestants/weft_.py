@@ -106,3 +106,53 @@ def adamw(n):
 def add(n):
     a, b = tensor(n, grad=True), tensor(n)
     return lambda: a + b
+
+
+def layer_of(cell, *sizes, **options):
+    return {"rnn": weft.nn.RNN, "lstm": weft.nn.LSTM, "gru": weft.nn.GRU}[cell](*sizes, **options)
+
+
+def recurrent(cell, t, b, i, h):
+    x, layer = tensor(t, b, i), layer_of(cell, i, h)
+    return quietly(lambda: layer(x))
+
+
+def both_ways(layer, x, g, **options):
+    leaves = [x, *layer.parameters()]
+
+    def run():
+        for leaf in leaves:
+            leaf.grad = None
+        y, _ = layer(x, **options)
+        y.backward(g)
+
+    return run
+
+
+def recurrent_step(cell, t, b, i, h):
+    return both_ways(layer_of(cell, i, h), tensor(t, b, i, grad=True), tensor(t, b, h))
+
+
+def recurrent_deep(cell, t, b, i, h):
+    return both_ways(layer_of(cell, i, h, 2, bidirectional=True), tensor(t, b, i, grad=True), tensor(t, b, 2 * h))
+
+
+def recurrent_lengths(cell, t, b, i, h):
+    lengths = np.random.default_rng(0).integers(t // 4, t + 1, b)
+    lengths[0] = t
+    return both_ways(layer_of(cell, i, h), tensor(t, b, i, grad=True), tensor(t, b, h), lengths=lengths)
+
+
+def mnist_rows(cell, b, h):
+    layer, head = layer_of(cell, 28, h, batch_first=True), weft.nn.Linear(h, 10)
+    parameters = [*layer.parameters(), *head.parameters()]
+    optimizer = weft.optim.Adam(parameters, lr=1e-3)
+    x, target = tensor(b, 28, 28), np.arange(b) % 10
+
+    def run():
+        optimizer.zero_grad()
+        _, state = layer(x)
+        F.cross_entropy(head((state[0] if cell == "lstm" else state)[-1]), target).backward()
+        optimizer.step()
+
+    return run

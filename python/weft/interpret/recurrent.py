@@ -14,15 +14,16 @@ from ..errors import ConfigError, ShapeError
 def gradient_flow(layer: Any, x: Any, loss: Callable[[Tensor], Tensor]) -> np.ndarray:
     """The norm of the loss's gradient at every step: ‖∂L/∂h_t‖ (mean over rows) → [num_layers, T].
 
-    `layer`: an `RNN`, `LSTM` or `GRU` of one direction; `x` as the layer takes it, batched; `loss`: from the layer's output to a tensor
-    of one element. What is measured is what reaches h_t from the loss at step t (last layer) and from the steps behind it. A layer
-    whose norms fall towards step 0 forgets (Bengio et al. 1994); dropout and zoneout are off.
+    `layer`: an `RNN`, `LSTM` or `GRU` of one direction, or an `Unroll`; `x` as the layer takes it, batched; `loss`: from the layer's
+    output to a tensor of one element. What is measured is what reaches h_t from the loss at step t (last layer) and from the steps
+    behind it. A layer whose norms fall towards step 0 forgets (Bengio et al. 1994); dropout and zoneout are off.
 
     >>> layer = weft.nn.RNN(3, 5)
     >>> weft.interpret.gradient_flow(layer, np.ones((7, 2, 3), np.float32), lambda y: y[-1].sum()).shape
     (1, 7)
     """
-    if layer.bidirectional or layer.options.reverse:
+    options = getattr(layer, "options", layer)
+    if getattr(layer, "bidirectional", False) or options.reverse:
         raise ConfigError("[gradient_flow] layer: expected one direction, from the first step to the last")
     x = as_tensor(x)
     if x.ndim != 3:
@@ -44,7 +45,7 @@ def gradient_flow(layer: Any, x: Any, loss: Callable[[Tensor], Tensor]) -> np.nd
             loss(output).backward()
             assert output.grad is not None
             dy = np.array(output.grad)
-            norms = np.zeros((layer.num_layers, steps))
+            norms = np.zeros((getattr(layer, "num_layers", 1), steps))
             carried: tuple[np.ndarray | None, ...] = (None, None)
             for t in range(steps - 1, -1, -1):
                 leaves = [Tensor(np.array(s), requires_grad=True) for s in _parts(states[t])]
@@ -52,6 +53,7 @@ def gradient_flow(layer: Any, x: Any, loss: Callable[[Tensor], Tensor]) -> np.nd
                 y, after = layer(_step(x, t, axis), before)
                 direct = np.take(dy, [t], axis)
                 here = np.zeros(_parts(states[t + 1])[0].shape, dy.dtype) if carried[0] is None else carried[0].copy()
+                here = here if here.ndim == 3 else here[None]
                 here[-1] += direct.squeeze(axis)
                 norms[:, t] = np.sqrt((here.astype(np.float64) ** 2).sum(-1)).mean(-1)
                 total = (y * direct).sum()
