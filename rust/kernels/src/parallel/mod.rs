@@ -3,11 +3,13 @@
 //! A kernel cuts its outputs into parts whose bits do not depend on the cut, asks [`threads_for`] how many threads the work is worth,
 //! and calls [`run`]. The caller takes part. A caller that finds the pool busy does all parts itself.
 
+mod barrier;
 mod handshake;
 mod pool;
 mod threads;
 
-pub use pool::run;
+pub use barrier::Barrier;
+pub use pool::{run, run_together};
 pub use threads::{available, initialize, num_threads, set_num_threads};
 
 /// Work that pays for waking one more thread: about 8 µs of one core.

@@ -173,8 +173,36 @@ pub fn run(parts: usize, f: &(dyn Fn(usize) + Sync)) {
         (0..parts).for_each(f);
         return;
     }
-    let pool = pool(parts - 1);
-    let workers = &pool.workers[..pool.workers.len().min(parts - 1)];
+    let workers = &pool(parts - 1).workers;
+    let workers = &workers[..workers.len().min(parts - 1)];
+    share(workers, parts, f, || {
+        // Parts for which no worker could be started.
+        (workers.len() + 1..parts).for_each(f);
+        for (i, worker) in workers.iter().enumerate() {
+            if worker.slot.take_back() {
+                f(i + 1);
+            }
+        }
+    });
+}
+
+/// As [`run`], but all parts at the same time, so that they may wait for each other at a [`Barrier`](super::Barrier). False, and nothing
+/// has been called, where the pool is busy or too small for that.
+pub fn run_together(parts: usize, f: &(dyn Fn(usize) + Sync)) -> bool {
+    if parts <= 1 || INSIDE.get() || BUSY.swap(true, Ordering::Acquire) {
+        return false;
+    }
+    let workers = &pool(parts - 1).workers;
+    if workers.len() < parts - 1 {
+        BUSY.store(false, Ordering::Release);
+        return false;
+    }
+    share(&workers[..parts - 1], parts, f, || ());
+    true
+}
+
+/// Offers part i + 1 to worker i, does part 0 and `rest`, waits for the workers, and lets go of BUSY.
+fn share(workers: &[Worker], parts: usize, f: &(dyn Fn(usize) + Sync), rest: impl FnOnce()) {
     let flush = weft_simd::flush_denormal();
     // SAFETY: only the lifetime is stretched; `Waiter` does not let this frame end before the workers are done.
     let job: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(f) };
@@ -188,13 +216,7 @@ pub fn run(parts: usize, f: &(dyn Fn(usize) + Sync)) {
     INSIDE.set(true);
     let own = catch_unwind(AssertUnwindSafe(|| {
         f(0);
-        // Parts for which no worker could be started.
-        (workers.len() + 1..parts).for_each(f);
-        for (i, worker) in workers.iter().enumerate() {
-            if worker.slot.take_back() {
-                f(i + 1);
-            }
-        }
+        rest();
     }));
     INSIDE.set(false);
     drop(waiter);

@@ -1,13 +1,13 @@
 //! The backward pass of one layer in one direction.
 
-use super::forward::{Cache, run_chain};
+use super::forward::{Cache, run_chain, run_cut};
 use super::pointwise::Backward;
 use super::weights::{unpack_bias, unpack_gradient};
 use super::{Cell, PackedWeights};
 use crate::error::{Error, check_length};
 use crate::matmul::tile::{TileArguments, tile_rows};
 use crate::matmul::{CHUNK, Right, Start, product};
-use crate::parallel::{self, Shared, part, threads_for};
+use crate::parallel::{Barrier, Shared, part};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
 use std::ops::Range;
@@ -103,9 +103,8 @@ pub fn backward<T: Real>(
         dh: Shared(dh.as_mut_ptr()),
         dc: Shared(dc.as_mut_ptr()),
     };
-    let work = 2.0 * rows as f64 * hidden as f64 * (cell.gates() * padded) as f64;
-    let threads = threads_for(work).min((batch / 4).max(1));
-    parallel::run(threads, &|index| pass.run(steps.cut(threads, index)));
+    let (numbers, panels) = (hidden * cell.gates() * padded, back_recurrent.panels());
+    run_cut(steps, batch, numbers, size_of::<T>(), panels, &|rows, units, barrier| pass.run(rows, units, barrier));
 
     for (j, &b) in steps.order.iter().enumerate() {
         for (to, from) in [(&mut *gradients.h0, &dh), (&mut *gradients.c0, &dc)] {
@@ -191,8 +190,9 @@ struct Pass<'a, T> {
 unsafe impl<T: Sync> Sync for Pass<'_, T> {}
 
 impl<T: Real> Pass<'_, T> {
-    /// Takes the sorted rows of one thread back through all steps.
-    fn run(&self, rows: Range<usize>) {
+    /// Takes the sorted rows of one thread back through all steps, or some panels of units with a barrier between the gates of all units
+    /// and the products that read them.
+    fn run(&self, rows: Range<usize>, panels: Range<usize>, barrier: Option<&Barrier>) {
         let (cell, sizes, steps) = (self.weights.cell, self.weights.sizes, self.steps);
         let (batch, hidden, padded) = (steps.batch, sizes.hidden, sizes.padded::<T>());
         let slots = cell.slots() * padded;
@@ -200,6 +200,8 @@ impl<T: Real> Pass<'_, T> {
         let k = cell.gates() * padded;
         let segment = if cell == Cell::Gru { 3 * T::WIDTH } else { k };
         let gap = if cell == Cell::Gru { T::WIDTH as isize } else { 0 };
+        let unit = packed.panel(panels.start).0;
+        let units = hidden.min(panels.end * packed.width) - unit;
         for t in (0..steps.steps).rev() {
             let end = rows.end.min(steps.active[t]);
             if rows.start >= end {
@@ -212,15 +214,15 @@ impl<T: Real> Pass<'_, T> {
             // SAFETY: rows first..end of step t lie within the buffers and belong to this thread.
             unsafe {
                 let state = |base: *const T, row: usize, stride: usize| {
-                    if base.is_null() { base } else { base.wrapping_add((row + first) * stride) }
+                    if base.is_null() { base } else { base.wrapping_add((row + first) * stride + unit) }
                 };
                 dispatch_on(
                     self.choice,
                     Backward {
                         cell,
                         rows: end - first,
-                        units: hidden,
-                        gates: self.gates.0.add(row * slots),
+                        units,
+                        gates: self.gates.0.add(row * slots + unit * cell.slots()),
                         gates_stride: slots,
                         h_before: state(self.cache_h, before, hidden),
                         h: state(self.cache_h, now, hidden),
@@ -228,15 +230,18 @@ impl<T: Real> Pass<'_, T> {
                         c_before: state(self.cache_c, before, padded),
                         c: state(self.cache_c, now, padded),
                         c_stride: padded,
-                        dy: if self.dy.is_null() { self.dy } else { self.dy.add(row * self.dy_stride) },
+                        dy: if self.dy.is_null() { self.dy } else { self.dy.add(row * self.dy_stride + unit) },
                         dy_stride: self.dy_stride,
-                        dh: self.dh.0.add(first * padded),
-                        dc: self.dc.0.wrapping_add(first * padded),
+                        dh: self.dh.0.add(first * padded + unit),
+                        dc: self.dc.0.wrapping_add(first * padded + unit),
                         state_stride: padded,
                     },
                 );
+                if let Some(barrier) = barrier {
+                    barrier.wait();
+                }
                 // dh_{t−1} += dG_t · R
-                for panel in 0..packed.panels() {
+                for panel in panels.clone() {
                     let (column, vectors) = packed.panel(panel);
                     let cols = (hidden - column).min(packed.width);
                     let tiles = (end - first).div_ceil(tile_rows(self.choice, vectors));

@@ -6,7 +6,7 @@ use super::{Cell, PackedWeights};
 use crate::error::check_length;
 use crate::matmul::tile::{TileArguments, run_tile, tile_rows};
 use crate::matmul::{CHUNK, Right, Start, product};
-use crate::parallel::{self, Shared, part, threads_for};
+use crate::parallel::{self, Barrier, Shared, part, threads_for, threads_for_bytes};
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, MatrixViewMut, Real, Result};
 use std::ops::Range;
@@ -114,9 +114,10 @@ pub fn forward<T: Real>(
         c: Shared(c.as_mut_ptr()),
         training,
     };
-    let work = 2.0 * rows as f64 * hidden as f64 * (cell.gates() * padded) as f64;
-    let threads = threads_for(work).min((batch / 4).max(1));
-    parallel::run(threads, &|index| pass.run(steps.cut(threads, index)));
+    let panels = weights.recurrent.panels();
+    run_cut(&steps, batch, hidden * cell.gates() * padded, size_of::<T>(), panels, &|rows, units, barrier| {
+        pass.run(rows, units, barrier)
+    });
 
     for (j, &b) in steps.order.iter().enumerate() {
         let row = match steps.lengths[j] {
@@ -133,6 +134,28 @@ pub fn forward<T: Real>(
     Ok(training.then(|| Cache { steps, gates, h, c, x: gathered, spent: false }))
 }
 
+/// A thread's share: rows, panels, and where it waits if others have the same rows.
+type Part<'a> = &'a (dyn Fn(Range<usize>, Range<usize>, Option<&Barrier>) + Sync);
+
+/// Who does what in a pass: threads take rows of the batch through all steps, without a barrier; or, where there are too few rows for
+/// that, panels of units through all steps, with a barrier at each. `numbers` are those of R; bits are the same.
+pub(super) fn run_cut(steps: &Steps, batch: usize, numbers: usize, size: usize, panels: usize, run: Part<'_>) {
+    let wanted = threads_for(2.0 * steps.rows() as f64 * numbers as f64);
+    let by_rows = wanted.min((batch / 4).max(1));
+    let by_units = threads_for_bytes(numbers * size).min(panels);
+    if by_rows == 1 && by_units > 1 {
+        let barrier = Barrier::new(by_units);
+        let together = parallel::run_together(by_units, &|index| {
+            let _here = barrier.enter();
+            run(0..batch, part(panels, by_units, index), Some(&barrier));
+        });
+        if together {
+            return;
+        }
+    }
+    parallel::run(by_rows, &|index| run(steps.cut(by_rows, index), 0..panels, None));
+}
+
 struct Pass<'a, T> {
     choice: Choice,
     weights: &'a PackedWeights<T>,
@@ -144,8 +167,9 @@ struct Pass<'a, T> {
 }
 
 impl<T: Real> Pass<'_, T> {
-    /// Takes the sorted rows of one thread through all steps. No other thread reads or writes them.
-    fn run(&self, rows: Range<usize>) {
+    /// Takes the sorted rows of one thread through all steps; no other thread reads or writes them. Or some panels of units, which others
+    /// read after the barrier.
+    fn run(&self, rows: Range<usize>, panels: Range<usize>, barrier: Option<&Barrier>) {
         let (cell, sizes, steps) = (self.weights.cell, self.weights.sizes, self.steps);
         let (batch, hidden, padded) = (steps.batch, sizes.hidden, sizes.padded::<T>());
         let slots = cell.slots() * padded;
@@ -159,7 +183,7 @@ impl<T: Real> Pass<'_, T> {
             let before = if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
             let now = batch + steps.offsets[t];
             let tiles = (end - rows.start).div_ceil(tallest);
-            for panel in 0..packed.panels() {
+            for panel in panels.clone() {
                 let (column, vectors) = packed.panel(panel);
                 // Units of this panel: all gates of one vector of them, or four vectors of the single gate of an RNN.
                 let unit = column / cell.gates();
@@ -219,6 +243,9 @@ impl<T: Real> Pass<'_, T> {
                         );
                     }
                 }
+            }
+            if let Some(barrier) = barrier {
+                barrier.wait();
             }
         }
     }
