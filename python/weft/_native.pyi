@@ -172,12 +172,15 @@ def attention_backward(
     d_context: _Array,
     d_weights: _Array | None,
 ) -> list[_Array]: ...
+def recurrent_step(weights: RecurrentWeights, x: _Array, h: _Array, c: _Array) -> None: ...
 
+@final
 class OptionalWeights:
     def __new__(
         cls, cell: str, coupled: bool, reset_before: bool, hidden: int, parameters: Any, backward: bool
     ) -> OptionalWeights: ...
 
+@final
 class OptionalCache:
     def show(self, slot: int | None, out: _Array) -> None: ...
 

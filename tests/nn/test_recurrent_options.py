@@ -234,3 +234,27 @@ def test_gradient_flow_is_the_derivative_by_the_state(rng, name):
     (y[-1] * y[-1]).sum().backward()
     assert abs(flow[0, 1] - np.linalg.norm(np.asarray(leaves[0].grad))) < 1e-12
     assert abs(flow[0, 4] - 2 * np.linalg.norm(np.asarray(y[-1].detach()))) < 1e-12
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_stream_of_arrays_is_the_whole_sequence_bit_for_bit(rng, name):
+    for batch in (1, 3):
+        layer = LAYERS[name](6, 70, 2)
+        x = rng.standard_normal((9, batch, 6)).astype(np.float32)
+        whole, last = layer(x)
+        stream = layer.stream(batch)
+        for t in range(5):
+            y = stream(x[t])
+            assert (y == np.asarray(whole.detach())[t]).all()
+        other = layer.stream(batch)
+        other.state = stream.state
+        for t in range(5, 9):
+            assert (other(x[t]) == np.asarray(whole.detach())[t]).all()
+        parts = other.state if name == "lstm" else (other.state,)
+        assert all((a == np.asarray(b.detach())).all() for a, b in zip(parts, flat(last), strict=True))
+        stream.reset()
+        assert (stream(x[0]) == np.asarray(whole.detach())[0]).all()
+    with pytest.raises(weft.ShapeError, match=r"stream input: expected shape \[3, 6\], got \[1, 6\]"):
+        stream(x[0][:1])
+    with pytest.raises(weft.ConfigError, match="stream: expected a layer of one direction"):
+        LAYERS[name](6, 7, bidirectional=True).stream()

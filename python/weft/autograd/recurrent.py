@@ -11,7 +11,7 @@ from .. import _native
 from . import tape
 from .buffers import contiguous, empty
 from .matmul import packed
-from .tensor import Tensor, record_many, wants
+from .tensor import Tensor, record_many, wants, wrap
 
 #: weight_ih, weight_hh, bias_ih, bias_hh of a direction.
 Direction = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
@@ -63,6 +63,8 @@ def recurrent(
         caches.append(cache)
         h_n.append(h_last)
         c_n.append(c_last)
+    if not training:
+        return wrap(output), [wrap(a) for a in h_n], [wrap(a) for a in c_n] if with_c else []
     needs_x = x.requires_grad
     needs_weights = any(w is not None and w.requires_grad for d in directions for w in d)
     with_bias = directions[0][2] is not None
@@ -90,3 +92,18 @@ def recurrent(
     outputs = [output, *h_n, *(c_n if with_c else [])]
     results = record_many(cell, outputs, parents, rule)
     return results[0], results[1 : 1 + count], results[1 + count :]
+
+
+class Step:
+    """One layer, one step, on arrays that are used again: x [B, I] → h [B, H], the state kept in `h` and `c`."""
+
+    def __init__(self, cell: str, direction: Direction, batch: int, dtype: Any) -> None:
+        hidden = direction[1].shape[1]
+        self._weights = _packed_weights(cell, direction, False)
+        self.h, self.c = (np.zeros((batch, hidden), dtype) for _ in range(2))
+        self._step = _native.recurrent_step
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The next h: this step's own array."""
+        self._step(self._weights, contiguous(x), self.h, self.c)
+        return self.h

@@ -8,10 +8,11 @@ from .layers import GELU, CrossEntropyLoss, Dropout, Embedding, LayerNorm, Linea
 from .module import Module
 from .parameter import Parameter
 from .recurrent import GRU, LSTM, RNN, detached
+from .stream import Stream
 from .unroll import Unroll
 
 __all__ = [
     "GELU", "GRU", "LSTM", "RNN", "Attention", "CrossEntropyLoss", "Dropout", "Embedding", "GRUCell", "LSTMCell", "LayerNorm", "Linear",
-    "Module", "ModuleList", "Parameter", "RMSNorm", "RNNCell", "ReLU", "Sequential", "Sigmoid", "Tanh", "Unroll", "detached",
+    "Module", "ModuleList", "Parameter", "RMSNorm", "RNNCell", "ReLU", "Sequential", "Sigmoid", "Stream", "Tanh", "Unroll", "detached",
     "functional", "init", "utils",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from .functional import as_lengths
 from .layers import check_device, check_size, new_parameter
 from .module import Module
 from .recurrent_options import GRUOptions, LSTMOptions, Options, RecurrentNoise, RecurrentOptions, check_noise, quiet
+from .stream import Stream
 from .utils.rnn import PackedSequence, packed_like, unpacked
 
 #: Parameters of a direction that every cell has, and those of the options.
@@ -62,6 +63,14 @@ class _Recurrent(Module):
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, dropout, bidirectional
         self.proj_size = proj_size
         self._width = proj_size or hidden_size
+        # What does not change between calls.
+        self._fused = self.options.plain and not proj_size
+        self._noisy = bool(self.options.input_dropout or self.options.recurrent_dropout or any(self.options.zoneouts))
+        self._reverse = [self.options.reverse] if not bidirectional else [False, True]
+        self._names = [
+            [{n: self._name(n, layer, d) for n in (*PLAIN, *OPTIONAL)} for d in range(self._directions)]
+            for layer in range(num_layers)
+        ]
         for layer in range(num_layers):
             for direction in range(self._directions):
                 for name, shape in self._shapes(self._widths[layer]).items():
@@ -129,8 +138,9 @@ class _Recurrent(Module):
     def _cell(self) -> str:
         return self._who
 
-    def _direction(self, layer: int, direction: int) -> dict[str, Any]:
-        return {name: getattr(self, self._name(name, layer, direction)) for name in self._shapes(self._widths[layer])}
+    def _direction(self, layer: int, direction: int, names: tuple[str, ...]) -> Any:
+        found, own = self._names[layer][direction], self._parameters
+        return tuple(own.get(found[name]) for name in names)
 
     def _state(self, name: str, width: int, state: Any, batch: int, batched: bool, like: Tensor) -> list[Tensor | None]:
         count = self.num_layers * self._directions
@@ -143,6 +153,8 @@ class _Recurrent(Module):
             raise shape_error(self._who, name, f"shape {list(expected)}", state.shape)
         if state.dtype != like.dtype:
             raise DtypeError(f"[{self._who}] {name}: expected {like.dtype}, got {state.dtype}")
+        if count == 1:
+            return [state.reshape(batch, width)]
         state = state if batched else state.unsqueeze(1)
         return [state[i] for i in range(count)]
 
@@ -150,6 +162,10 @@ class _Recurrent(Module):
         """Masks and random numbers of one pass over `batch` rows, for a sequence that comes in pieces: `layer(x, state, noise=…)`."""
         weight = self.weight_ih_l0
         return RecurrentNoise(self.options, batch, self._widths, self._width, self._directions, weight.dtype)
+
+    def stream(self, batch: int = 1) -> Stream:
+        """The layer step by step on arrays, for inference as data come in: `weft.nn.Stream`."""
+        return Stream(self, batch)
 
     def _run(self, input: Any, h_0: Any, c_0: Any, lengths: Any, noise: Any, return_gates: bool) -> tuple[Any, ...]:
         if isinstance(input, PackedSequence):
@@ -179,12 +195,10 @@ class _Recurrent(Module):
         c = self._state("c_0", self.hidden_size, c_0, batch, batched, x)
         if noise is not None:
             check_noise(self._who, noise, batch)
-        elif self.training and (o.input_dropout or not o.plain):
+        elif self.training and self._noisy:
             noise = self.noise(batch)
-        count = self._directions
-        reverse = [o.reverse] if count == 1 else [False, True]
-        kind = Kind(self._cell, o.coupled_gates, not o.reset_after, self.hidden_size, self._width)
-        simple = o.plain and not self.proj_size and not return_gates
+        count, reverse = self._directions, self._reverse
+        simple = self._fused and not return_gates
         last_h: list[Tensor] = []
         last_c: list[Tensor] = []
         gates: dict[str, dict[str, Tensor]] = {}
@@ -196,12 +210,11 @@ class _Recurrent(Module):
             if mask is not None:
                 x = x * (mask[:, None] if self.batch_first else mask)
             span = slice(layer * count, (layer + 1) * count)
-            found = [self._direction(layer, d) for d in range(count)]
+            directions = [self._direction(layer, d, PLAIN if simple else (*PLAIN, *OPTIONAL)) for d in range(count)]
             if simple:
-                plain: Any = [tuple(p.get(name) for name in PLAIN) for p in found]
-                x, h_n, c_n = recurrent(self._cell, x, plain, h[span], c[span], sizes, self.batch_first, reverse)
+                x, h_n, c_n = recurrent(self._cell, x, directions, h[span], c[span], sizes, self.batch_first, reverse)
             else:
-                directions = [tuple(p.get(name) for name in (*PLAIN, *OPTIONAL)) for p in found]
+                kind = Kind(self._cell, o.coupled_gates, not o.reset_after, self.hidden_size, self._width)
                 given = [
                     noise.direction(i) if noise is not None and self.training else quiet(o) for i in range(span.start, span.stop)
                 ]
@@ -222,7 +235,10 @@ class _Recurrent(Module):
             noise.step += steps
         if not batched:
             x = x.squeeze(batch_axis)
-        states = [stack(s) if batched else cat(s) for s in (last_h, last_c) if s]
+        if len(last_h) == 1:
+            states = [s[0].reshape(1, *s[0].shape) if batched else s[0] for s in (last_h, last_c) if s]
+        else:
+            states = [stack(s) if batched else cat(s) for s in (last_h, last_c) if s]
         return x, states[0], states[1] if len(states) == 2 else None, gates
 
     def extra_repr(self) -> str:

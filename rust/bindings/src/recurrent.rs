@@ -186,6 +186,35 @@ fn recurrent_forward<'py>(
     by_dtype!(x, T => forward::<T>(py, weights, x, batch_first, l, reverse, (h_0, c_0), output, offset, training))
 }
 
+fn step<T: Held>(
+    py: Python<'_>,
+    weights: &RecurrentWeights,
+    x: Untyped<'_, '_>,
+    h: Untyped<'_, '_>,
+    c: Untyped<'_, '_>,
+) -> PyResult<()> {
+    let packed = T::weights(&weights.0).ok_or_else(|| other_dtype(py))?;
+    let batch = x.shape()[0];
+    let x = read::<T>("input", x)?;
+    let x = slice(py, "input", &x)?;
+    let (mut h, mut c) = (write::<T>("h", h)?, write::<T>("c", c)?);
+    let not_contiguous = |_| named(py, "ShapeError", "state: expected a C-contiguous array".into());
+    let (h, c) = (h.as_slice_mut().map_err(not_contiguous)?, c.as_slice_mut().map_err(not_contiguous)?);
+    without_gil(py, || recurrent::step(packed, batch, x, h, c))
+}
+
+/// recurrent_step(weights, x [B, I], h [B, H], c [B, H]): one step in place; c is not read without a cell state
+#[pyfunction]
+fn recurrent_step(
+    py: Python<'_>,
+    weights: &RecurrentWeights,
+    x: &Bound<'_, PyUntypedArray>,
+    h: &Bound<'_, PyUntypedArray>,
+    c: &Bound<'_, PyUntypedArray>,
+) -> PyResult<()> {
+    by_dtype!(x, T => step::<T>(py, weights, x, h, c))
+}
+
 fn backward<'py, T: Held>(
     py: Python<'py>,
     weights: &RecurrentWeights,
@@ -273,5 +302,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<RecurrentWeights>()?;
     module.add_class::<RecurrentCache>()?;
     module.add_function(wrap_pyfunction!(recurrent_forward, module)?)?;
+    module.add_function(wrap_pyfunction!(recurrent_step, module)?)?;
     module.add_function(wrap_pyfunction!(recurrent_backward, module)?)
 }

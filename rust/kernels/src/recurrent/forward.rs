@@ -134,6 +134,25 @@ pub fn forward<T: Real>(
     Ok(training.then(|| Cache { steps, gates, h, c, x: gathered, spent: false }))
 }
 
+/// One step in place, for inference as data come in: h `[B, H]` and c `[B, H]` (LSTM; else not looked at) become those of the next step.
+/// The bits are those of [`forward`].
+pub fn step<T: Real>(weights: &PackedWeights<T>, batch: usize, x: &[T], h: &mut [T], c: &mut [T]) -> Result<()> {
+    let hidden = weights.sizes.hidden;
+    let with_c = weights.cell.has_cell_state();
+    check_length("recurrent", "h", h.len(), batch * hidden)?;
+    check_length("recurrent", "c", c.len(), if with_c { batch * hidden } else { c.len() })?;
+    let layout = Layout { steps: 1, batch, batch_first: false, lengths: None, reverse: false };
+    let (mut y, mut next_h) = (scratch::<T>(batch * hidden), scratch::<T>(batch * hidden));
+    let mut next_c = scratch::<T>(if with_c { batch * hidden } else { 0 });
+    let last = State { h: &mut next_h, c: &mut next_c };
+    forward(weights, layout, x, (Some(h), with_c.then_some(&*c)), &mut y, hidden, last, false)?;
+    h.copy_from_slice(&next_h);
+    if with_c {
+        c.copy_from_slice(&next_c);
+    }
+    Ok(())
+}
+
 /// A thread's share: rows, panels, and where it waits if others have the same rows.
 type Part<'a> = &'a (dyn Fn(Range<usize>, Range<usize>, Option<&Barrier>) + Sync);
 

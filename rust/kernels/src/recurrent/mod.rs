@@ -35,7 +35,7 @@ mod steps;
 mod weights;
 
 pub use backward::{Gradients, backward};
-pub use forward::{Cache, State, forward};
+pub use forward::{Cache, State, forward, step};
 pub use steps::Layout;
 pub use weights::{PackedWeights, Weights};
 
