@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Memory",
+    "OptionalCache",
+    "OptionalWeights",
     "PackedMatrix",
     "RecurrentCache",
     "RecurrentWeights",
@@ -32,6 +34,8 @@ __all__ = [
     "norm_backward",
     "norm_forward",
     "num_threads",
+    "optional_backward",
+    "optional_forward",
     "pack",
     "panic_in_a_worker",
     "permutation",
@@ -39,6 +43,8 @@ __all__ = [
     "random",
     "recurrent_backward",
     "recurrent_forward",
+    "recurrent_step",
+    "second_level_cache",
     "set_flush_denormal",
     "set_num_threads",
     "sgd",
