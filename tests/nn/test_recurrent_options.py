@@ -258,3 +258,17 @@ def test_a_stream_of_arrays_is_the_whole_sequence_bit_for_bit(rng, name):
         stream(x[0][:1])
     with pytest.raises(weft.ConfigError, match="stream: expected a layer of one direction"):
         LAYERS[name](6, 7, bidirectional=True).stream()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_short_way_without_a_tape_gives_the_same_bits(rng, name):
+    for options in ({}, {"num_layers": 3}, {"batch_first": True, "num_layers": 2, "reverse": True}):
+        layer = LAYERS[name](6, 20, **options).eval()
+        x = weft.tensor(rng.standard_normal((4, 3, 6)).astype(np.float32))
+        recorded = layer(x)
+        with weft.no_grad():
+            assert same(layer(x), recorded)
+            again = layer(x, recorded[1])
+        assert same(again, layer(x, recorded[1]))
+    with weft.no_grad(), pytest.raises(weft.ShapeError, match="h_0"):
+        layer(x, (recorded[1][0][:1],) * 2 if name == "lstm" else recorded[1][:1])

@@ -94,6 +94,36 @@ def recurrent(
     return results[0], results[1 : 1 + count], results[1 + count :]
 
 
+def infer(
+    cell: str,
+    x: Tensor,
+    directions: Sequence[Direction],
+    h_0: Tensor | None,
+    c_0: Tensor | None,
+    batch_first: bool,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Layers of one direction on top of each other without a tape, the short way: x [T, B, I] and states [layers, B, H] as they are.
+
+    Returns the output [T, B, H], h_n and (LSTM) c_n [layers, B, H]; the bits are those of `recurrent`.
+    """
+    y = contiguous(x._array)
+    h = None if h_0 is None else contiguous(h_0._array)
+    c = None if c_0 is None else contiguous(c_0._array)
+    states: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for i, direction in enumerate(directions):
+        output = empty((*y.shape[:2], direction[1].shape[1]), y.dtype)
+        h_last, c_last, _ = _native.recurrent_forward(
+            _packed_weights(cell, direction, False), y, batch_first, None, reverse,
+            None if h is None else h[i], None if c is None else c[i], output, 0, False,
+        )  # fmt: skip
+        states[0].append(h_last)
+        states[1].append(c_last)
+        y = output
+    h_n, c_n = (s[0][None] if len(s) == 1 else np.stack(s) for s in states)
+    return wrap(y), wrap(h_n), wrap(c_n) if cell == "lstm" else None
+
+
 class Step:
     """One layer, one step, on arrays that are used again: x [B, I] → h [B, H], the state kept in `h` and `c`."""
 

@@ -7,8 +7,8 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from ..autograd import Tensor, as_tensor, cat, no_grad, stack
-from ..autograd.recurrent import recurrent
+from ..autograd import Tensor, as_tensor, cat, is_grad_enabled, no_grad, stack
+from ..autograd.recurrent import infer, recurrent
 from ..autograd.recurrent_options import Kind, recurrent_with_options
 from ..errors import ConfigError, DtypeError, choice_error, range_error, shape_error
 from . import functional as F
@@ -65,7 +65,10 @@ class _Recurrent(Module):
         self._width = proj_size or hidden_size
         # What does not change between calls.
         self._fused = self.options.plain and not proj_size
-        self._noisy = bool(self.options.input_dropout or self.options.recurrent_dropout or any(self.options.zoneouts))
+        o = self.options
+        self._light = self._fused and not (bidirectional or o.residual or o.learn_initial_state)
+        self._noisy = bool(o.input_dropout or o.recurrent_dropout or any(o.zoneouts))
+        self._still = not self._noisy and (dropout == 0.0 or num_layers == 1)
         self._reverse = [self.options.reverse] if not bidirectional else [False, True]
         self._names = [
             [{n: self._name(n, layer, d) for n in (*PLAIN, *OPTIONAL)} for d in range(self._directions)]
@@ -163,11 +166,31 @@ class _Recurrent(Module):
         weight = self.weight_ih_l0
         return RecurrentNoise(self.options, batch, self._widths, self._width, self._directions, weight.dtype)
 
+    def _infer(self, x: Any, h_0: Any, c_0: Any) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        """The short way through layers of one direction when nothing is recorded; None where an argument needs a closer look."""
+        weight = self._parameters["weight_ih_l0"]
+        if type(x) is not Tensor:
+            return None
+        shape = x.shape
+        if len(shape) != 3 or shape[2] != self.input_size or 0 in shape or x.dtype != weight.dtype:
+            return None
+        expected = (self.num_layers, shape[0 if self.batch_first else 1], self.hidden_size)
+        for state in (h_0, c_0):
+            if state is not None and (type(state) is not Tensor or state.shape != expected or state.dtype != weight.dtype):
+                return None
+        directions = [self._direction(layer, 0, PLAIN) for layer in range(self.num_layers)]
+        return infer(self._cell, x, directions, h_0, c_0, self.batch_first, self.options.reverse)
+
     def stream(self, batch: int = 1) -> Stream:
         """The layer step by step on arrays, for inference as data come in: `weft.nn.Stream`."""
         return Stream(self, batch)
 
     def _run(self, input: Any, h_0: Any, c_0: Any, lengths: Any, noise: Any, return_gates: bool) -> tuple[Any, ...]:
+        still = self._still or not self.training
+        if self._light and still and not is_grad_enabled() and lengths is None and noise is None and not return_gates:
+            found = self._infer(input, h_0, c_0)
+            if found is not None:
+                return *found, {}
         if isinstance(input, PackedSequence):
             if lengths is not None:
                 raise ConfigError(f"[{self._who}] lengths: a PackedSequence has its own")
