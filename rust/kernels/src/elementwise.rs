@@ -67,6 +67,41 @@ pub(crate) fn map<T: Real, M: Map<N>, const N: usize>(
     Ok(())
 }
 
+struct Raw<'a, T, M, const N: usize> {
+    map: &'a M,
+    inputs: [*const T; N],
+    output: *mut T,
+    len: usize,
+}
+
+impl<T: Real, M: Map<N>, const N: usize> Kernel for Raw<'_, T, M, N> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let mut i = 0;
+        while i < self.len {
+            let n = T::WIDTH.min(self.len - i);
+            let mut x = [<T::On<I>>::zero(); N];
+            // SAFETY: the caller of `map_raw` promises `len` numbers behind every pointer.
+            unsafe {
+                for (value, input) in x.iter_mut().zip(&self.inputs) {
+                    *value = <T::On<I>>::load_first(input.add(i), n);
+                }
+                self.map.apply(x).store_first(self.output.add(i), n);
+            }
+            i += n;
+        }
+    }
+}
+
+/// `output[i] = map(inputs[0][i], …)` on this thread.
+///
+/// # Safety
+/// Every input has `len` numbers to read, the output to write; the output may be one of the inputs.
+pub(crate) unsafe fn map_raw<T: Real, M: Map<N>, const N: usize>(f: &M, inputs: [*const T; N], output: *mut T, len: usize) {
+    dispatch(Raw { map: f, inputs, output, len });
+}
+
 struct InPlace<'a, T, M>(&'a M, &'a mut [T]);
 
 impl<T: Real, M: Map<1>> Kernel for InPlace<'_, T, M> {

@@ -10,7 +10,7 @@ use crate::parallel::{self, Barrier, Shared, part, threads_for, threads_for_byte
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, MatrixViewMut, Real, Result};
 use std::ops::Range;
-use weft_simd::{Choice, chosen, dispatch_on};
+use weft_simd::{Choice, chosen, dispatch_on, second_level};
 
 /// Initial or final states `[B, H]`, in the caller's row order; c for the LSTM only.
 pub struct State<'a, T> {
@@ -161,8 +161,10 @@ type Part<'a> = &'a (dyn Fn(Range<usize>, Range<usize>, Option<&Barrier>) + Sync
 pub(super) fn run_cut(steps: &Steps, batch: usize, numbers: usize, size: usize, panels: usize, run: Part<'_>) {
     let wanted = threads_for(2.0 * steps.rows() as f64 * numbers as f64);
     let by_rows = wanted.min((batch / 4).max(1));
-    let by_units = threads_for_bytes(numbers * size).min(panels);
-    if by_rows == 1 && by_units > 1 {
+    let by_units = threads_for_bytes(numbers * size).min(panels).min(if batch < 4 { usize::MAX } else { wanted });
+    // A thread of its own rows reads all of R at each step. What does not fit into its second-level cache is better shared out.
+    let crowded = numbers * size > second_level() * 3 / 4;
+    if (by_rows == 1 || crowded) && by_units > 1 {
         let barrier = Barrier::new(by_units);
         let together = parallel::run_together(by_units, &|index| {
             let _here = barrier.enter();

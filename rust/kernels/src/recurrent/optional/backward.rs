@@ -1,9 +1,11 @@
 //! The backward pass.
 
 use super::forward::{Cache, at};
+use super::mixing::{MaskedSum, Product, Rest, Sum};
 use super::norm::Denormalize;
 use super::pointwise::{Backward, Part, Step};
 use super::{Group, PackedParameters};
+use crate::elementwise::map_raw;
 use crate::error::{Error, check_length};
 use crate::matmul::{Right, Start, product, product_on};
 use crate::parallel::{self, Shared, threads_for};
@@ -274,7 +276,10 @@ fn operands<T: Real>(steps: &Steps, h: &[T], mask: &[T], batch: usize, state: us
         let n = steps.active[t] * state;
         let to = &mut all[steps.offsets[t] * state..][..n];
         to.copy_from_slice(&h[from * state..from * state + n]);
-        to.iter_mut().zip(mask).for_each(|(u, &m)| *u = *u * m);
+        if !mask.is_empty() {
+            // SAFETY: both have as many rows as live at this step.
+            unsafe { map_raw(&Product, [to.as_ptr(), mask.as_ptr()], to.as_mut_ptr(), n) };
+        }
     }
     all
 }
@@ -372,22 +377,22 @@ impl<T: Real> Pass<'_, T> {
             let now = batch + row;
             // SAFETY: rows first..end of step t lie within the buffers and belong to this thread.
             unsafe {
-                let dh = std::slice::from_raw_parts_mut(self.dh.at(first * state), n * state);
+                let (dh, len) = (self.dh.at(first * state), n * state);
                 if !self.dy.0.is_null() {
-                    for (i, dh) in dh.chunks_mut(state).enumerate() {
-                        let dy = std::slice::from_raw_parts(self.dy.0.add((row + i) * self.dy.1), state);
-                        dh.iter_mut().zip(dy).for_each(|(a, &b)| *a += b);
+                    for i in 0..n {
+                        let to = dh.add(i * state);
+                        map_raw(&Sum, [to.cast_const(), self.dy.0.add((row + i) * self.dy.1)], to, state);
                     }
                 }
-                let carry = &mut carry[..n * state];
-                carry.fill(T::ZERO);
-                if !self.keep_h.is_empty() {
-                    for ((dh, past), &keep) in dh.iter_mut().zip(carry.iter_mut()).zip(&self.keep_h[row * state..]) {
-                        *past = (T::ONE - keep) * *dh;
-                        *dh = *dh * keep;
-                    }
+                let carry = &mut carry[..len];
+                if self.keep_h.is_empty() {
+                    carry.fill(T::ZERO);
+                } else {
+                    let keep = at(self.keep_h, row * state);
+                    map_raw(&Rest, [dh.cast_const(), keep], carry.as_mut_ptr(), len);
+                    map_raw(&Product, [dh.cast_const(), keep], dh, len);
                 }
-                let (mut d, mut d_stride) = (dh.as_ptr(), state);
+                let (mut d, mut d_stride) = (dh.cast_const(), state);
                 if let Some(projection) = self.projection {
                     std::ptr::copy_nonoverlapping(d, self.d_state.at(row * state), n * state);
                     let left = MatrixView::from_raw(d, n, state, state as isize, 1);
@@ -398,9 +403,7 @@ impl<T: Real> Pass<'_, T> {
                 let h_before = at(self.h, before * state);
                 let mut u = h_before;
                 if !self.mask.is_empty() && kind.reset_before {
-                    let from = std::slice::from_raw_parts(h_before, n * state);
-                    let mask = &self.mask[first * state..];
-                    masked.iter_mut().zip(from).zip(mask).for_each(|((u, &h), &m)| *u = h * m);
+                    map_raw(&Product, [h_before, at(self.mask, first * state)], masked.as_mut_ptr(), len);
                     u = masked.as_ptr();
                 }
                 let gates = self.gates.at(row * width);
@@ -473,15 +476,11 @@ impl<T: Real> Pass<'_, T> {
                     let to = MatrixViewMut::from_raw(d_u.as_mut_ptr(), n, state, state as isize);
                     product_on(self.choice, 1, left, right, to, Start::Accumulate);
                 }
+                let (d_u, past) = (d_u.as_ptr(), carry.as_ptr());
                 if self.mask.is_empty() {
-                    for ((dh, &d), &past) in dh.iter_mut().zip(d_u.iter()).zip(carry.iter()) {
-                        *dh = d + past;
-                    }
+                    map_raw(&Sum, [d_u, past], dh, len);
                 } else {
-                    let mask = &self.mask[first * state..];
-                    for (((dh, &d), &past), &m) in dh.iter_mut().zip(d_u.iter()).zip(carry.iter()).zip(mask) {
-                        *dh = d.mul_add(m, past);
-                    }
+                    map_raw(&MaskedSum, [d_u, at(self.mask, first * state), past], dh, len);
                 }
             }
         }

@@ -1,9 +1,11 @@
 //! The forward pass.
 
+use super::mixing::{Product, Zoned};
 use super::norm::Normalize;
 use super::pointwise::{Forward, Part, Step};
 use super::{Kind, PackedParameters};
 use crate::dropout::Dropout;
+use crate::elementwise::map_raw;
 use crate::error::check_length;
 use crate::matmul::{Right, Start, product, product_on};
 use crate::parallel::{self, Shared, threads_for};
@@ -273,11 +275,7 @@ impl<T: Real> Pass<'_, T> {
                 let h_before = self.h.at(before * state).cast_const();
                 let mut u = h_before;
                 if !self.mask.is_empty() {
-                    let from = std::slice::from_raw_parts(h_before, n * state);
-                    let mask = &self.mask[first * state..end * state];
-                    for ((to, &h), &m) in operand.iter_mut().zip(from).zip(mask) {
-                        *to = h * m;
-                    }
+                    map_raw(&Product, [h_before, at(self.mask, first * state)], operand.as_mut_ptr(), n * state);
                     u = operand.as_ptr();
                 }
                 let gates = self.gates.at(row * width);
@@ -353,11 +351,8 @@ impl<T: Real> Pass<'_, T> {
                     product_on(self.choice, 1, from, Right::Packed(projection), to, Start::Zero);
                 }
                 if !self.keep_h.is_empty() {
-                    let h = std::slice::from_raw_parts_mut(self.h.at(now * state), n * state);
-                    let before = std::slice::from_raw_parts(h_before, n * state);
-                    for ((h, &before), &keep) in h.iter_mut().zip(before).zip(&self.keep_h[row * state..]) {
-                        *h = keep.mul_add(*h, (T::ONE - keep) * before);
-                    }
+                    let h = self.h.at(now * state);
+                    map_raw(&Zoned, [h.cast_const(), h_before, at(self.keep_h, row * state)], h, n * state);
                 }
             }
         }

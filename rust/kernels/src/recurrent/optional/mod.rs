@@ -22,6 +22,7 @@
 
 mod backward;
 mod forward;
+mod mixing;
 mod norm;
 mod pointwise;
 
