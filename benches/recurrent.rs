@@ -1,4 +1,4 @@
-//! RNN, LSTM and GRU: forward in training, and forward with backward.
+//! RNN, LSTM and GRU: forward as in inference, and forward with backward.
 
 use weft_benches::{Work, criterion, numbers, row};
 use weft_kernels::parallel::set_num_threads;
@@ -6,7 +6,7 @@ use weft_kernels::recurrent::{Cell, Gradients, Layout, PackedWeights, Sizes, Sta
 
 fn main() {
     let mut c = criterion();
-    for (t, b, i, h) in [(100, 32, 256, 256), (28, 128, 28, 128)] {
+    for (t, b, i, h) in [(28, 128, 28, 128), (100, 32, 256, 256), (50, 64, 512, 512), (35, 20, 650, 650), (128, 1, 256, 256)] {
         for (cell, name) in [(Cell::RnnTanh, "rnn"), (Cell::Lstm, "lstm"), (Cell::Gru, "gru")] {
             let gates = cell.gates() * h;
             let (w, r, bias) = (numbers(gates * i), numbers(gates * h), numbers(gates));
@@ -25,9 +25,9 @@ fn main() {
                     let label = format!("{name} T{t} B{b} I{i} H{h} {what}, {threads} threads");
                     row(&mut c, &label, threads, Work::Operations(passes as f64 * operations), || {
                         let last = State { h: &mut hn, c: &mut cn[..c_len] };
-                        let cache = forward(&packed, layout, &x, (None, None), &mut y, h, last, true).unwrap();
+                        let cache = forward(&packed, layout, &x, (None, None), &mut y, h, last, passes == 3).unwrap();
                         let [dx, dw, dr, db, db2] = &mut out;
-                        if let (3, Some(mut cache)) = (passes, cache) {
+                        if let Some(mut cache) = cache {
                             let gradients = Gradients {
                                 x: dx,
                                 h0: &mut [],

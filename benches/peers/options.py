@@ -1,6 +1,6 @@
 """What the options of recurrent layers cost: forward+backward of T100 B32 I256 H256 against the plain cell, in turns.
 
-    python benches/peers/options.py
+python benches/peers/options.py
 """
 
 import statistics

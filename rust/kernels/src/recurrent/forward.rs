@@ -6,7 +6,7 @@ use super::{Cell, PackedWeights};
 use crate::error::check_length;
 use crate::matmul::tile::{TileArguments, run_tile, tile_rows};
 use crate::matmul::{CHUNK, Right, Start, product};
-use crate::parallel::{self, Barrier, Shared, part, threads_for, threads_for_bytes};
+use crate::parallel::{self, Barrier, Shared, num_threads, part, threads_for, threads_for_bytes};
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, MatrixViewMut, Real, Result};
 use std::ops::Range;
@@ -81,16 +81,21 @@ pub fn forward<T: Real>(
     let x_rows: &[T] = gathered.as_deref().unwrap_or(x);
 
     let slots = cell.slots() * padded;
-    let mut gates = scratch::<T>(rows * slots);
     let columns = cell.gates() * padded;
-    // SAFETY: a row of the gates buffer holds `slots` groups; the input's gates are the first of each.
-    let to = unsafe { MatrixViewMut::from_raw(gates.as_mut_ptr(), rows, columns, slots as isize) };
-    let to = match cell {
-        // SAFETY: as above: three of four slots of each group.
-        Cell::Gru => unsafe { to.in_blocks(3 * T::WIDTH, 4 * T::WIDTH) },
-        _ => to,
-    };
-    product(MatrixView::new(x_rows, rows, sizes.input), Right::Packed(&weights.input), to, Start::Bias(&weights.bias));
+    // Where both weights stay in the second-level cache, each tile forms the input's sum too, just before it is needed: the gates of all
+    // steps need not go to memory and come back, and without a backward pass they need not exist. The chains are the same.
+    let fused = (sizes.input + hidden) * columns * size_of::<T>() <= second_level() * 3 / 4 && batch >= 8 * num_threads();
+    let mut gates = scratch::<T>(if fused && !training { batch } else { rows } * slots);
+    if !fused {
+        // SAFETY: a row of the gates buffer holds `slots` groups; the input's gates are the first of each.
+        let to = unsafe { MatrixViewMut::from_raw(gates.as_mut_ptr(), rows, columns, slots as isize) };
+        let to = match cell {
+            // SAFETY: as above: three of four slots of each group.
+            Cell::Gru => unsafe { to.in_blocks(3 * T::WIDTH, 4 * T::WIDTH) },
+            _ => to,
+        };
+        product(MatrixView::new(x_rows, rows, sizes.input), Right::Packed(&weights.input), to, Start::Bias(&weights.bias));
+    }
 
     let mut h = scratch::<T>((batch + rows) * hidden);
     let mut c = scratch::<T>(if !with_c { 0 } else { (batch + if training { rows } else { 0 }) * padded });
@@ -109,6 +114,7 @@ pub fn forward<T: Real>(
         choice: chosen(),
         weights,
         steps: &steps,
+        x: fused.then_some(x_rows),
         gates: Shared(gates.as_mut_ptr()),
         h: Shared(h.as_mut_ptr()),
         c: Shared(c.as_mut_ptr()),
@@ -181,6 +187,8 @@ struct Pass<'a, T> {
     choice: Choice,
     weights: &'a PackedWeights<T>,
     steps: &'a Steps,
+    /// The input's rows, where its product has not been formed yet.
+    x: Option<&'a [T]>,
     gates: Shared<T>,
     h: Shared<T>,
     c: Shared<T>,
@@ -203,6 +211,8 @@ impl<T: Real> Pass<'_, T> {
             }
             let before = if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
             let now = batch + steps.offsets[t];
+            // Without a backward pass the gates of a step may take the place of those before.
+            let gates_row = if self.x.is_some() && !self.training { 0 } else { steps.offsets[t] };
             let tiles = (end - rows.start).div_ceil(tallest);
             for panel in panels.clone() {
                 let (column, vectors) = packed.panel(panel);
@@ -214,7 +224,27 @@ impl<T: Real> Pass<'_, T> {
                     let j = rows.start + cut.start;
                     // SAFETY: rows j.. of step t lie within gates, h and c and belong to this thread, as do those of the step before.
                     unsafe {
-                        let gates = self.gates.0.add((steps.offsets[t] + j) * slots + unit * cell.slots());
+                        let gates = self.gates.0.add((gates_row + j) * slots + unit * cell.slots());
+                        if let Some(x) = self.x {
+                            let input = sizes.input;
+                            let chain = TileArguments {
+                                a: x[(steps.offsets[t] + j) * input..].as_ptr(),
+                                a_row_stride: input as isize,
+                                steps: input.min(CHUNK),
+                                lead: input,
+                                segment: input,
+                                gap: 0,
+                                b: self.weights.input.panel_pointer(panel, 0),
+                                b_stride: vectors * T::WIDTH,
+                                from: self.weights.bias[column..].as_ptr(),
+                                from_stride: 0,
+                                c: gates,
+                                c_stride: slots as isize,
+                                add: false,
+                                cols: vectors * T::WIDTH,
+                            };
+                            run_chain::<T>(self.choice, cut.len(), vectors, chain, input);
+                        }
                         if cell == Cell::Gru {
                             let bias = &self.weights.hidden_bias[unit..unit + T::WIDTH];
                             for i in 0..cut.len() {
