@@ -12,6 +12,9 @@ use crate::{MatrixView, MatrixViewMut, Real, Result};
 use std::ops::Range;
 use weft_simd::{Choice, chosen, dispatch_on, second_level};
 
+/// At least so many rows share one reading of W.
+const BLOCK_ROWS: usize = 192;
+
 /// Initial or final states `[B, H]`, in the caller's row order; c for the LSTM only.
 pub struct State<'a, T> {
     /// Written: h after each row's last step.
@@ -85,17 +88,16 @@ pub fn forward<T: Real>(
     // Where both weights stay in the second-level cache, each tile forms the input's sum too, just before it is needed: the gates of all
     // steps need not go to memory and come back, and without a backward pass they need not exist. The chains are the same.
     let fused = (sizes.input + hidden) * columns * size_of::<T>() <= second_level() * 3 / 4 && batch >= 8 * num_threads();
-    let mut gates = scratch::<T>(if fused && !training { batch } else { rows } * slots);
-    if !fused {
-        // SAFETY: a row of the gates buffer holds `slots` groups; the input's gates are the first of each.
-        let to = unsafe { MatrixViewMut::from_raw(gates.as_mut_ptr(), rows, columns, slots as isize) };
-        let to = match cell {
-            // SAFETY: as above: three of four slots of each group.
-            Cell::Gru => unsafe { to.in_blocks(3 * T::WIDTH, 4 * T::WIDTH) },
-            _ => to,
-        };
-        product(MatrixView::new(x_rows, rows, sizes.input), Right::Packed(&weights.input), to, Start::Bias(&weights.bias));
-    }
+    // Else the input's sums are formed for a few steps at a time, which then find them near.
+    let most = if fused { usize::MAX } else { (num_threads() * second_level() / 2 / (slots * size_of::<T>())).max(BLOCK_ROWS) };
+    let blocks = steps.blocks(most);
+    let held = |block: &Range<usize>| steps.offsets[block.end] - steps.offsets[block.start];
+    let gates_rows = match (training, fused) {
+        (true, _) => rows,
+        (false, true) => batch,
+        (false, false) => blocks.iter().map(held).max().unwrap_or(0),
+    };
+    let mut gates = scratch::<T>(gates_rows * slots);
 
     let mut h = scratch::<T>((batch + rows) * hidden);
     let mut c = scratch::<T>(if !with_c { 0 } else { (batch + if training { rows } else { 0 }) * padded });
@@ -110,20 +112,39 @@ pub fn forward<T: Real>(
         }
     }
 
-    let pass = Pass {
-        choice: chosen(),
-        weights,
-        steps: &steps,
-        x: fused.then_some(x_rows),
-        gates: Shared(gates.as_mut_ptr()),
-        h: Shared(h.as_mut_ptr()),
-        c: Shared(c.as_mut_ptr()),
-        training,
-    };
-    let panels = weights.recurrent.panels();
-    run_cut(&steps, batch, hidden * cell.gates() * padded, size_of::<T>(), panels, &|rows, units, barrier| {
-        pass.run(rows, units, barrier)
-    });
+    for block in blocks {
+        let first = steps.offsets[block.start];
+        let base = if training { 0 } else { first };
+        if !fused {
+            let x = MatrixView::new(&x_rows[first * sizes.input..], held(&block), sizes.input);
+            // SAFETY: a row of the gates buffer holds `slots` groups; the input's gates are the first of each.
+            let to = unsafe {
+                MatrixViewMut::from_raw(gates.as_mut_ptr().add((first - base) * slots), x.rows, columns, slots as isize)
+            };
+            let to = match cell {
+                // SAFETY: as above: three of four slots of each group.
+                Cell::Gru => unsafe { to.in_blocks(3 * T::WIDTH, 4 * T::WIDTH) },
+                _ => to,
+            };
+            product(x, Right::Packed(&weights.input), to, Start::Bias(&weights.bias));
+        }
+        let pass = Pass {
+            choice: chosen(),
+            weights,
+            steps: &steps,
+            span: block,
+            base,
+            x: fused.then_some(x_rows),
+            gates: Shared(gates.as_mut_ptr()),
+            h: Shared(h.as_mut_ptr()),
+            c: Shared(c.as_mut_ptr()),
+            training,
+        };
+        let panels = weights.recurrent.panels();
+        run_cut(&steps, batch, hidden * cell.gates() * padded, size_of::<T>(), panels, &|rows, units, barrier| {
+            pass.run(rows, units, barrier);
+        });
+    }
 
     for (j, &b) in steps.order.iter().enumerate() {
         let row = match steps.lengths[j] {
@@ -187,6 +208,9 @@ struct Pass<'a, T> {
     choice: Choice,
     weights: &'a PackedWeights<T>,
     steps: &'a Steps,
+    /// These steps, and the row that stands first in the gates buffer.
+    span: Range<usize>,
+    base: usize,
     /// The input's rows, where its product has not been formed yet.
     x: Option<&'a [T]>,
     gates: Shared<T>,
@@ -204,7 +228,7 @@ impl<T: Real> Pass<'_, T> {
         let slots = cell.slots() * padded;
         let packed = &self.weights.recurrent;
         let tallest = tile_rows(self.choice, packed.width.min(cell.gates() * padded) / T::WIDTH);
-        for t in 0..steps.steps {
+        for t in self.span.clone() {
             let end = rows.end.min(steps.active[t]);
             if rows.start >= end {
                 break;
@@ -212,7 +236,7 @@ impl<T: Real> Pass<'_, T> {
             let before = if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
             let now = batch + steps.offsets[t];
             // Without a backward pass the gates of a step may take the place of those before.
-            let gates_row = if self.x.is_some() && !self.training { 0 } else { steps.offsets[t] };
+            let gates_row = if self.x.is_some() && !self.training { 0 } else { steps.offsets[t] - self.base };
             let tiles = (end - rows.start).div_ceil(tallest);
             for panel in panels.clone() {
                 let (column, vectors) = packed.panel(panel);

@@ -7,6 +7,7 @@
 use crate::error::Error;
 use crate::parallel::{self, Shared};
 use crate::{Real, Result};
+use std::ops::Range;
 
 /// How the caller's arrays are laid out: `[T, B, …]`, or `[B, T, …]` when batch first.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +83,21 @@ impl Steps {
         if self.batch_first { self.order[j] * self.steps + t } else { t * self.batch + self.order[j] }
     }
 
+    /// Steps in blocks of at most `rows` living rows, or one step; those without living rows are left out.
+    pub fn blocks(&self, rows: usize) -> Vec<Range<usize>> {
+        let (mut blocks, mut first) = (Vec::new(), 0);
+        let alive = self.active.partition_point(|&n| n > 0);
+        while first < alive {
+            let mut end = first + 1;
+            while end < alive && self.offsets[end + 1] - self.offsets[first] <= rows {
+                end += 1;
+            }
+            blocks.push(first..end);
+            first = end;
+        }
+        blocks
+    }
+
     /// Copies the living rows of `from` (`width` numbers each, `stride` apart) into `to`.
     pub fn gather<T: Real>(&self, from: &[T], stride: usize, width: usize, to: &mut [T]) {
         let shared = Shared(to.as_mut_ptr());
@@ -118,7 +134,7 @@ impl Steps {
     }
 
     /// Cuts the sorted rows into `parts` ranges of about equal numbers of steps.
-    pub fn cut(&self, parts: usize, index: usize) -> std::ops::Range<usize> {
+    pub fn cut(&self, parts: usize, index: usize) -> Range<usize> {
         let total = self.rows();
         let bound = |i: usize| {
             if i >= parts {
@@ -150,6 +166,8 @@ mod tests {
         assert_eq!(steps.order, [2, 0, 3, 1]);
         assert_eq!(steps.active, [3, 3, 1, 1]);
         assert_eq!(steps.offsets, [0, 3, 6, 7, 8]);
+        assert_eq!(steps.blocks(2), [0..1, 1..2, 2..4]);
+        assert_eq!(steps.blocks(usize::MAX), vec![0..4]);
         assert_eq!((steps.cut(2, 0), steps.cut(2, 1)), (0..1, 1..4));
         assert_eq!((0..7).map(|i| steps.cut(7, i).len()).sum::<usize>(), 4);
         let x: Vec<f32> = (0..16).map(|i| i as f32).collect();
