@@ -326,6 +326,15 @@ class Tensor:
         self._touch("item assignment")
         self._array[_plain_index(index)] = as_array(value)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self._node is not None:
+            raise RuntimeError("[tensor] deepcopy: only leaves can be copied; use detach() or clone() for a result")
+        result = type(self).__new__(type(self))
+        memo[id(self)] = result
+        Tensor.__init__(result, self._array.copy(), self.requires_grad)
+        result.grad = None if self.grad is None else self.grad.__deepcopy__(memo)
+        return result
+
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))
 

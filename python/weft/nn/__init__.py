@@ -6,13 +6,53 @@ from .cells import GRUCell, LSTMCell, RNNCell
 from .container import ModuleList, Sequential
 from .layers import GELU, CrossEntropyLoss, Dropout, Embedding, LayerNorm, Linear, ReLU, RMSNorm, Sigmoid, Tanh
 from .module import Module
+from .multihead import MultiheadAttention
 from .parameter import Parameter
 from .recurrent import GRU, LSTM, RNN, detached
 from .stream import Stream
+from .transformer import (
+    PositionalEncoding,
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 from .unroll import Unroll
 
 __all__ = [
-    "GELU", "GRU", "LSTM", "RNN", "Attention", "CrossEntropyLoss", "Dropout", "Embedding", "GRUCell", "LSTMCell", "LayerNorm", "Linear",
-    "Module", "ModuleList", "Parameter", "RMSNorm", "RNNCell", "ReLU", "Sequential", "Sigmoid", "Stream", "Tanh", "Unroll", "detached",
-    "functional", "init", "utils",
+    "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Attention",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Embedding",
+    "GRUCell",
+    "LSTMCell",
+    "LayerNorm",
+    "Linear",
+    "Module",
+    "ModuleList",
+    "MultiheadAttention",
+    "Parameter",
+    "PositionalEncoding",
+    "RMSNorm",
+    "RNNCell",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Stream",
+    "Tanh",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
+    "Unroll",
+    "detached",
+    "functional",
+    "init",
+    "utils",
 ]  # fmt: skip
