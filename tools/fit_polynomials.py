@@ -6,6 +6,7 @@ Interpolation at Chebyshev nodes lies within a small factor of the minimax polyn
 asks for leaves the rounding of the coefficients as the only error that counts.
 """
 
+import math
 import struct
 
 import mpmath as mp
@@ -51,6 +52,21 @@ def erfc_log(edge):
     return function
 
 
+def erfc_log_of_x(edge, end, degree):
+    """log(erfc(x)) in x, by least squares that are weighted anew until the errors of erfc(x) itself are level (Lawson 1961)."""
+    import numpy as np
+
+    x = np.cos(np.linspace(0.0, np.pi, 4001)) * (end - edge) / 2 + (end + edge) / 2
+    erfc = np.array([math.erfc(v) for v in x])
+    target, powers, share = np.log(erfc), np.vander(x, degree + 1), erfc + 1e-5
+    weights = share.copy()
+    for _ in range(30):
+        coefficients = np.linalg.lstsq(powers * weights[:, None], target * weights, rcond=None)[0]
+        errors = np.abs((powers @ coefficients - target) * share)
+        weights = weights * (errors / errors.max() + 0.02) ** 0.3
+    return coefficients[::-1]
+
+
 def f32(x):
     return repr(struct.unpack("f", struct.pack("f", float(x)))[0])
 
@@ -70,7 +86,10 @@ def main():
         edge = mp.mpf("0.921875") if single else mp.mpf(1)
         show("ERF", interpolate(erf_core, mp.mpf(0), edge**2, 6 if single else 13), single)
         end = mp.mpf(4) if single else mp.mpf(6)
-        show("ERFC", interpolate(erfc_log(edge), mp.mpf(0), (end - edge) / (end + 5), 7 if single else 17), single)
+        if single:
+            show("ERFC", erfc_log_of_x(float(edge), float(end), 7), single)
+        else:
+            show("ERFC", interpolate(erfc_log(edge), mp.mpf(0), (end - edge) / (end + 5), 17), single)
 
 
 if __name__ == "__main__":

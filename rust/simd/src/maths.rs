@@ -91,15 +91,19 @@ pub fn tanh<L: Lanes>(x: L) -> L {
     numerator.div(denominator).copysign(x)
 }
 
-/// erf x: an odd polynomial near zero, 1 − exp(−x² + g(x)) outside.
+/// erf x: an odd polynomial near zero, 1 − exp(g(x)) outside, with g(x) = log(erfc(x)).
 #[inline(always)]
 pub fn erf<L: Lanes>(x: L) -> L {
     let a = x.abs();
     let near = x.fma(x.mul(x).polynomial(L::Elem::ERF), x);
     let bounded = L::splat(L::Elem::ERFC_END).min(a);
     let edge = L::splat(L::Elem::ERF_EDGE);
-    let u = bounded.sub(edge).div(bounded.add(L::splat(L::Elem::from_f64(5.0))));
-    let g = u.polynomial(L::Elem::ERFC);
-    let far = L::splat(L::Elem::ONE).sub(exp_nonpositive(bounded.neg().fma(bounded, g))).copysign(x);
+    let exponent = if L::Elem::ERFC_OF_X {
+        bounded.polynomial(L::Elem::ERFC)
+    } else {
+        let u = bounded.sub(edge).div(bounded.add(L::splat(L::Elem::from_f64(5.0))));
+        bounded.neg().fma(bounded, u.polynomial(L::Elem::ERFC))
+    };
+    let far = L::splat(L::Elem::ONE).sub(exp_nonpositive(exponent)).copysign(x);
     L::select(a.lt(edge), near, far)
 }

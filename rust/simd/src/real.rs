@@ -61,8 +61,10 @@ pub trait Real:
     const ERF_EDGE: Self;
     /// erf(x)/x − 1 in z = x², below the edge.
     const ERF: &'static [Self];
-    /// log(erfc(x)) + x² in u = (x − edge) / (x + 5), above the edge.
+    /// Above the edge: log(erfc(x)) in x, or log(erfc(x)) + x² in u = (x − edge) / (x + 5).
     const ERFC: &'static [Self];
+    /// Whether it is the former: enough for f32, and without a division.
+    const ERFC_OF_X: bool;
     /// The x from which erf is 1.
     const ERFC_END: Self;
 
@@ -98,15 +100,16 @@ impl Real for f32 {
     const ERF: &'static [f32] =
         &[8.387_591e-5, -0.000_814_720_23, 0.005_201_467, -0.026_859_593, 0.112_836_994, -0.376_126_35, 0.128_379_17];
     const ERFC: &'static [f32] = &[
-        0.09165162593126297,
-        -1.7702968120574951,
-        1.861501932144165,
-        -0.9866748452186584,
-        -1.5266900062561035,
-        1.9231106042861938,
-        -3.9336791038513184,
-        -0.7987083792686462,
+        -1.970_214_5e-5,
+        0.000_417_480_36,
+        -0.004_085_28,
+        0.024_886_165,
+        -0.107_910_59,
+        -0.633_688_5,
+        -1.129_344,
+        0.000_138_915_33,
     ];
+    const ERFC_OF_X: bool = true;
     const ERFC_END: Self = 4.0;
 
     #[inline(always)]
@@ -202,6 +205,7 @@ impl Real for f64 {
         -3.8338050854089505,
         -0.8496055099332481,
     ];
+    const ERFC_OF_X: bool = false;
     const ERFC_END: Self = 6.0;
 
     #[inline(always)]
