@@ -102,23 +102,11 @@ pub(crate) unsafe fn map_raw<T: Real, M: Map<N>, const N: usize>(f: &M, inputs: 
     dispatch(Raw { map: f, inputs, output, len });
 }
 
-struct InPlace<'a, T, M>(&'a M, &'a mut [T]);
-
-impl<T: Real, M: Map<1>> Kernel for InPlace<'_, T, M> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        for piece in self.1.chunks_mut(T::WIDTH) {
-            let (p, n) = (piece.as_mut_ptr(), piece.len());
-            // SAFETY: the piece holds n numbers, at most a vector.
-            unsafe { self.0.apply([<T::On<I>>::load_first(p, n)]).store_first(p, n) };
-        }
-    }
-}
-
 /// `x[i] = map(x[i])` on this thread.
 pub(crate) fn map_in_place<T: Real, M: Map<1>>(f: &M, x: &mut [T]) {
-    dispatch(InPlace(f, x));
+    let (p, len) = (x.as_mut_ptr(), x.len());
+    // SAFETY: one slice, read and written number by number.
+    unsafe { map_raw(f, [p.cast_const()], p, len) }
 }
 
 /// Functions of one number.

@@ -1,5 +1,6 @@
 //! Where the parts of a job wait for each other: some tens of times a millisecond, so they spin, and give way only when it takes long.
 
+use super::pool::cores;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A meeting point of `parts` threads of one [`run_together`](super::run_together).
@@ -8,6 +9,8 @@ pub struct Barrier {
     arrived: AtomicUsize,
     round: AtomicUsize,
     broken: AtomicBool,
+    /// Looks before it gives way: none with more threads than cores, where others must run first.
+    spins: u32,
 }
 
 /// Held by a part: if the part panics, those that wait for it panic too instead of waiting for ever.
@@ -24,7 +27,8 @@ impl Drop for Presence<'_> {
 impl Barrier {
     /// For so many parts.
     pub fn new(parts: usize) -> Self {
-        Self { parts, arrived: AtomicUsize::new(0), round: AtomicUsize::new(0), broken: AtomicBool::new(false) }
+        let spins = if parts > cores() { 0 } else { 4096 };
+        Self { parts, arrived: AtomicUsize::new(0), round: AtomicUsize::new(0), broken: AtomicBool::new(false), spins }
     }
 
     /// Every part holds this while it runs.
@@ -44,7 +48,7 @@ impl Barrier {
         while self.round.load(Ordering::Acquire) == round {
             assert!(!self.broken.load(Ordering::Acquire), "another part of this job has panicked");
             spins += 1;
-            if spins < 4096 {
+            if spins < self.spins {
                 std::hint::spin_loop();
             } else {
                 std::thread::yield_now();

@@ -49,7 +49,7 @@ thread_local! {
 }
 
 /// Cores of this process, asked once.
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(available)
 }

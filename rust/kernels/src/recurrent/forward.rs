@@ -188,6 +188,7 @@ type Part<'a> = &'a (dyn Fn(Range<usize>, Range<usize>, Option<&Barrier>) + Sync
 pub(super) fn run_cut(steps: &Steps, batch: usize, numbers: usize, size: usize, panels: usize, run: Part<'_>) {
     let wanted = threads_for(2.0 * steps.rows() as f64 * numbers as f64);
     let by_rows = wanted.min((batch / 4).max(1));
+    // One to three rows are worth the threads that reading R is, more rows those of their arithmetic.
     let by_units = threads_for_bytes(numbers * size).min(panels).min(if batch < 4 { usize::MAX } else { wanted });
     // A thread of its own rows reads all of R at each step. What does not fit into its second-level cache is better shared out.
     let crowded = numbers * size > second_level() * 3 / 4;
