@@ -99,8 +99,9 @@ def linear(
     activation: str | None = None,
     residual: Tensor | None = None,
     dropout: tuple[float, int, int] | None = None,
+    rows: tuple[int, int] | None = None,
 ) -> Tensor:
-    """dropout(f(x · weightᵀ + bias)) + residual for x [..., I], weight [O, I], bias [O].
+    """dropout(f(x · weightᵀ + bias)) + residual for x [..., I], weight [O, I], bias [O]; with `rows`, of these rows of weight and bias.
 
     The weight is packed once for each of its generations.
     """
@@ -112,18 +113,21 @@ def linear(
     if activation is not None and activation not in ACTIVATIONS:
         raise choice_error("linear", "activation", ACTIVATIONS, activation)
     w, array = weight._array, x._array
+    shift = None if bias is None else bias._array
+    if rows is not None:
+        w, shift = w[slice(*rows)], None if shift is None else shift[slice(*rows)]
     shape = array.shape
     out = (*shape[:-1], w.shape[0])
     if residual is not None and (residual.shape != out or residual.dtype != x.dtype):
         raise shape_error("linear", "residual", f"{x.dtype} of shape {list(out)}", residual.shape)
-    rows = contiguous(array) if len(shape) == 2 else contiguous(array).reshape(math.prod(shape[:-1]), shape[-1])
-    flat_out = rows.shape[0], w.shape[0]
+    flat_in = contiguous(array) if len(shape) == 2 else contiguous(array).reshape(math.prod(shape[:-1]), shape[-1])
+    flat_out = flat_in.shape[0], w.shape[0]
     more = None if residual is None else contiguous(residual._array).reshape(flat_out)
     recorded = wants(x, weight, bias, residual)
     # Behind a residual the result does not tell the activation's output any more, behind dropout only what ReLU needs.
     hidden = residual is not None or (dropout is not None and activation != "relu")
     before = recorded and activation is not None and (ACTIVATIONS[activation] or hidden)
-    y, kept = _native.linear(rows, pack_linear(weight), None if bias is None else bias._array, activation, dropout, more, before)
+    y, kept = _native.linear(flat_in, pack_linear(weight, rows), shift, activation, dropout, more, before)
     result = y if len(shape) == 2 else y.reshape(out)
     if not recorded:
         return wrap(result)
@@ -138,14 +142,25 @@ def linear(
             d = _native.activation_backward(activation, saved, d)
         return (
             multiply(d, w).reshape(shape) if needs[0] else None,
-            multiply(d.T, rows) if needs[1] else None,
-            sum_array(d, [0]) if needs[2] else None,
+            _among(multiply(d.T, flat_in), rows, weight.shape) if needs[1] else None,
+            _among(sum_array(d, [0]), rows, weight.shape[:1]) if needs[2] else None,
             g if needs[3] else None,
         )
 
     return record("linear", result, parents, rule)
 
 
-def pack_linear(weight: Tensor) -> Any:
-    """The weight [O, I] packed for x · weightᵀ."""
-    return packed(weight, "linear", (), lambda: _native.pack(weight._array.T))
+def _among(gradient: np.ndarray, rows: tuple[int, int] | None, shape: tuple[int, ...]) -> np.ndarray:
+    """The gradient of some rows as that of all."""
+    if rows is None:
+        return gradient
+    whole = np.zeros(shape, gradient.dtype)
+    whole[slice(*rows)] = gradient
+    return whole
+
+
+def pack_linear(weight: Tensor, rows: tuple[int, int] | None = None) -> Any:
+    """The weight [O, I], or some of its rows, packed for x · weightᵀ."""
+    if rows is None:
+        return packed(weight, "linear", (), lambda: _native.pack(weight._array.T))
+    return packed(weight, ("linear", rows), (), lambda: _native.pack(weight._array[slice(*rows)].T))

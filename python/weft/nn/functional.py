@@ -19,10 +19,11 @@ from ..autograd.matmul import linear as _linear
 from ..autograd.normalization import normalize
 from ..errors import DtypeError, ShapeError, range_error, shape_error
 from ..random import default_generator
+from .functional_attention import multi_head_attention_forward, scaled_dot_product_attention
 
 __all__ = [
     "add_layer_norm", "add_rms_norm", "attention", "cross_entropy", "dropout", "embedding", "gelu", "layer_norm", "linear",
-    "linear_cross_entropy", "log_softmax", "relu", "rms_norm", "scaled_dot_product_attention", "sigmoid", "softmax",
+    "linear_cross_entropy", "log_softmax", "multi_head_attention_forward", "relu", "rms_norm", "scaled_dot_product_attention", "sigmoid", "softmax",
     "tanh",
 ]  # fmt: skip
 
@@ -214,19 +215,3 @@ def attention(
     if energy is not None and energy.shape != (q.shape[2],):
         raise ShapeError(f"[attention] energy: expected shape [{q.shape[2]}], got {list(energy.shape)}")
     return attention_room.attention(q, k, v, energy, scale, as_lengths("attention", lengths, k.shape[0], k.shape[1]))
-
-
-def scaled_dot_product_attention(
-    query: Any,
-    key: Any,
-    value: Any,
-    attn_mask: Any = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """softmax(query · keyᵀ · scale + mask) · value: `weft.nn.multihead.scaled_dot_product_attention`."""
-    from .multihead import scaled_dot_product_attention as attend
-
-    return attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)

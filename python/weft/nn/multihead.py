@@ -1,102 +1,17 @@
-"""Multi-head attention as `torch.nn.MultiheadAttention`, and the function under it."""
+"""Multi-head attention as `torch.nn.MultiheadAttention`."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from ..autograd import Tensor, as_tensor, cat, masked_fill, matmul
-from ..errors import ConfigError, DtypeError, ShapeError, range_error, shape_error
-from . import functional as F
+from ..autograd import Tensor, as_tensor
+from ..errors import ConfigError, range_error
 from . import init
+from .functional_attention import Projections, as_inputs, multi_head, unbatched
 from .layers import Linear, check_device, check_size, new_parameter
 from .module import Module
-
-
-def scaled_dot_product_attention(
-    query: Any,
-    key: Any,
-    value: Any,
-    attn_mask: Any = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """softmax(query · keyᵀ · scale + mask) · value (Vaswani et al. 2017, eq. 1), as torch's function of this name.
-
-    query [..., L, E], key [..., S, E], value [..., S, Ev] → [..., L, Ev]; `scale` 1/√E by default. `attn_mask` [..., L, S]: bool, True
-    where attention is allowed, or numbers that are added; `is_causal`: row i sees keys 0 to i (the upper left corner). A row without any
-    allowed key gives zeros. `enable_gqa`: fewer heads (axis −3) in key and value than in the query. Every score is stored: L·S numbers.
-
-    >>> q = weft.randn(2, 4, 8)
-    >>> weft.nn.multihead.scaled_dot_product_attention(q, q, q, is_causal=True).shape
-    (2, 4, 8)
-    """
-    q, k, v = _checked(query, key, value, dropout_p)
-    if attn_mask is not None and is_causal:
-        raise ConfigError("[attention] is_causal: expected no attn_mask beside it")
-    if enable_gqa:
-        k, v = _repeated(k, q.shape[-3]), _repeated(v, q.shape[-3])
-    mask = as_tensor(attn_mask) if attn_mask is not None else None
-    if mask is not None and mask.dtype == np.bool_:
-        mask = Tensor(~mask._array)
-    return _attend(q, k, v, _merged(None, mask, is_causal, q.shape[-2], k.shape[-2]), dropout_p, scale)[0]
-
-
-def _checked(query: Any, key: Any, value: Any, dropout: float) -> tuple[Tensor, Tensor, Tensor]:
-    q, k, v = as_tensor(query), as_tensor(key), as_tensor(value)
-    for name, t in (("query", q), ("key", k), ("value", v)):
-        if t.ndim < 2:
-            raise shape_error("attention", name, "at least 2 dimensions", t.shape)
-    if not q.dtype == k.dtype == v.dtype:
-        raise DtypeError(f"[attention] expected one dtype, got {q.dtype}, {k.dtype} and {v.dtype}")
-    if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
-        raise ShapeError(
-            f"[attention] expected query [L, E], key [S, E], value [S, Ev], got {list(q.shape)}, {list(k.shape)}, {list(v.shape)}"
-        )
-    if not 0.0 <= dropout <= 1.0:
-        raise range_error("attention", "dropout_p", "a number from 0 to 1", dropout)
-    return q, k, v
-
-
-def _repeated(a: Tensor, heads: int) -> Tensor:
-    count = a.shape[-3]
-    if heads % count:
-        raise ShapeError(f"[attention] enable_gqa: expected heads of key and value that divide {heads}, got {count}")
-    index = np.repeat(np.arange(count), heads // count)
-    return a[(..., index, slice(None), slice(None))]
-
-
-def _merged(padding: Tensor | None, mask: Tensor | None, causal: bool, rows: int, keys: int) -> list[Tensor]:
-    """Masks that broadcast over the scores: bool where nothing is allowed, numbers to add."""
-    found = [m for m in (padding, mask) if m is not None]
-    for m in found:
-        if m.dtype != np.bool_ and m.dtype.kind != "f":
-            raise DtypeError(f"[attention] mask: expected bool or floats, got {m.dtype}")
-    if causal:
-        found.append(Tensor(np.triu(np.ones((rows, keys), np.bool_), 1)))
-    return found
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, masks: list[Tensor], dropout: float, scale: float | None) -> tuple[Tensor, Tensor]:
-    """The result, and the weights [..., L, S] after dropout."""
-    scores = matmul(q * (1.0 / math.sqrt(q.shape[-1]) if scale is None else scale), k.transpose(-2, -1))
-    for mask in masks:
-        try:
-            fits = np.broadcast_shapes(mask.shape, scores.shape) == scores.shape
-        except ValueError:
-            fits = False
-        if not fits:
-            raise shape_error("attention", "mask", f"a shape that broadcasts to {list(scores.shape)}", mask.shape)
-        if mask.dtype == np.bool_:
-            scores = masked_fill(scores, mask, -math.inf)
-        else:
-            scores = scores + (mask if mask.dtype == scores.dtype else Tensor(mask._array.astype(scores.dtype)))
-    weights = F.dropout(F.softmax(scores, -1), dropout)
-    return matmul(weights, v), weights
 
 
 class MultiheadAttention(Module):
@@ -105,8 +20,13 @@ class MultiheadAttention(Module):
     `layer(query [L, B, E], key [S, B, kdim], value [S, B, vdim])` → output [L, B, E], weights [B, L, S] ([B, heads, L, S] unless
     `average_attn_weights`, None unless `need_weights`); [B, L, E] with `batch_first`, [L, E] unbatched. `key_padding_mask` [B, S] and
     `attn_mask` [L, S] or [B · heads, L, S]: bool, True where attention is *not* allowed, or numbers that are added. `is_causal`: row i
-    sees keys 0 to i, with or without the mask that torch asks for. `key_lengths` [B], keyword-only: keys beyond take no part. A row
-    without any allowed key gives the output's bias, not NaN.
+    sees keys 0 to i, with or without the mask that torch asks for. A row without any allowed key gives the output's bias, not NaN.
+
+    Keyword-only, and not in torch: `key_lengths` [B], or `lengths` where query and key are one: keys beyond are never read; `window`: row i
+    sees keys less than this far from i; `weights_of=(heads, rows)`: weights [B, heads, rows, S] of these alone, at a cost in proportion;
+    `rotary`: the base of rotary positions (10000 in Su et al. 2021), which turn queries and keys.
+
+    Scores are never stored, forward or backward, with dropout too; `need_weights=True` costs one more product.
 
     >>> layer = weft.nn.MultiheadAttention(8, 2, batch_first=True)
     >>> output, weights = layer(*[weft.randn(3, 5, 8)] * 3)
@@ -127,6 +47,8 @@ class MultiheadAttention(Module):
         batch_first: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        rotary: float | None = None,
     ) -> None:
         super().__init__()
         who = "multihead_attention"
@@ -140,6 +62,9 @@ class MultiheadAttention(Module):
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
         self.kdim, self.vdim = embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim
         self.head_dim, self.add_zero_attn = embed_dim // num_heads, add_zero_attn
+        if rotary is not None and (self.head_dim % 2 or rotary <= 0):
+            raise ConfigError(f"[{who}] rotary: expected a positive base and an even width of a head, got {rotary}, {self.head_dim}")
+        self.rotary = rotary
         self._one = self.kdim == self.vdim == embed_dim
         shapes = {"q_proj_weight": embed_dim, "k_proj_weight": self.kdim, "v_proj_weight": self.vdim}
         for name, width in shapes.items():
@@ -163,17 +88,11 @@ class MultiheadAttention(Module):
             if self._parameters[name] is not None:
                 init.normal_(getattr(self, name), std=math.sqrt(2.0 / (1 + self.embed_dim)))
 
-    def _project(self, q: Tensor, k: Tensor, v: Tensor) -> list[Tensor]:
-        d, bias = self.embed_dim, self.in_proj_bias
-        if self._one and q is k and k is v:
-            joined = F.linear(q, self.in_proj_weight, bias)
-            return [joined[..., i * d : (i + 1) * d] for i in range(3)]
-        if self._one:
-            weights = [self.in_proj_weight[i * d : (i + 1) * d] for i in range(3)]
-        else:
-            weights = [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
-        biases = [None if bias is None else bias[i * d : (i + 1) * d] for i in range(3)]
-        return [F.linear(x, w, b) for x, w, b in zip((q, k, v), weights, biases, strict=True)]
+    def projections(self) -> Projections:
+        """The parameters, as the functions take them."""
+        three = None if self._one else (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        one, out = self.in_proj_weight, self.out_proj
+        return Projections(one, three, self.in_proj_bias, self.bias_k, self.bias_v, out.weight, out.bias)
 
     def forward(
         self,
@@ -186,79 +105,27 @@ class MultiheadAttention(Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
         *,
+        lengths: Any = None,
         key_lengths: Any = None,
+        window: int | None = None,
+        weights_of: tuple[Sequence[int], Sequence[int]] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Output and weights; shapes in the class."""
-        who = "multihead_attention"
-        same = query is key and key is value
-        q = as_tensor(query)
-        k, v = (q, q) if same else (as_tensor(key), as_tensor(value))
-        for name, t, width in (("query", q, self.embed_dim), ("key", k, self.kdim), ("value", v, self.vdim)):
-            if t.ndim not in (2, 3) or t.shape[-1] != width or t.ndim != q.ndim:
-                raise shape_error(who, name, f"{q.ndim if q.ndim in (2, 3) else 3} dimensions, the last {width}", t.shape)
-        batched = q.ndim == 3
-        if not batched:
-            q, k, v = (t.unsqueeze(0) for t in (q, k, v))
-        elif not self.batch_first:
-            q, k, v = [q.transpose(0, 1)] * 3 if same else [t.transpose(0, 1) for t in (q, k, v)]
-        if same:
-            k = v = q
-        batch, rows, keys = q.shape[0], q.shape[1], k.shape[1]
-        if k.shape[0] != batch or v.shape[:2] != k.shape[:2]:
-            raise ShapeError(f"[{who}] expected one batch, and as many keys as values, got {list(k.shape)} and {list(v.shape)}")
-        padding = self._padding(key_padding_mask, key_lengths, batch, keys, batched)
-        mask = None if attn_mask is None else as_tensor(attn_mask)
-        heads = self.num_heads
-        if mask is not None and mask.ndim == 3:
-            if mask.shape != (batch * heads, rows, keys):
-                raise shape_error(who, "attn_mask", f"shape [{batch * heads}, {rows}, {keys}]", mask.shape)
-            mask = mask.reshape(batch, heads, rows, keys)
-        elif mask is not None and mask.shape != (rows, keys):
-            raise shape_error(who, "attn_mask", f"shape [{rows}, {keys}]", mask.shape)
-        q, k, v = self._project(q, k, v)
-        extra = 0
-        if self.bias_k is not None:
-            k = cat([k, self.bias_k.expand(batch, 1, self.embed_dim)], 1)
-            v = cat([v, self.bias_v.expand(batch, 1, self.embed_dim)], 1)
-            extra += 1
-        if self.add_zero_attn:
-            zero = Tensor(np.zeros((batch, 1, self.embed_dim), q.dtype))
-            k, v = cat([k, zero], 1), cat([v, zero], 1)
-            extra += 1
-        masks = [self._widened(m, extra) for m in _merged(padding, mask, is_causal and mask is None, rows, keys)]
-        q, k, v = (t.reshape(batch, -1, heads, self.head_dim).transpose(1, 2) for t in (q, k, v))
-        context, weights = _attend(q, k, v, masks, self.dropout if self.training else 0.0, None)
-        output = self.out_proj(context.transpose(1, 2).reshape(batch, rows, self.embed_dim))
-        if not batched:
-            output = output.squeeze(0)
-        elif not self.batch_first:
-            output = output.transpose(0, 1)
-        if not need_weights:
-            return output, None
-        weights = weights.mean(1) if average_attn_weights else weights
-        return output, weights if batched else weights.squeeze(0)
-
-    def _padding(self, mask: Any, lengths: Any, batch: int, keys: int, batched: bool) -> Tensor | None:
-        who = "multihead_attention"
+        axis = 0 if self.batch_first else 1
+        inputs, batched = as_inputs((query, key, value), (self.embed_dim, self.kdim, self.vdim), axis)
         if lengths is not None:
-            if mask is not None:
-                raise ConfigError(f"[{who}] key_lengths: expected no key_padding_mask beside it")
-            sizes = F.as_lengths(who, lengths, batch, keys)
-            assert sizes is not None
-            return Tensor((np.arange(keys) >= sizes[:, None])[:, None, None, :])
-        if mask is None:
-            return None
-        mask = as_tensor(mask)
-        if mask.shape != ((batch, keys) if batched else (keys,)):
-            raise shape_error(who, "key_padding_mask", f"shape {[batch, keys] if batched else [keys]}", mask.shape)
-        return mask.reshape(batch, 1, 1, keys)
-
-    @staticmethod
-    def _widened(mask: Tensor, extra: int) -> Tensor:
-        """The keys that the layer adds are open to all."""
-        if extra == 0:
-            return mask
-        return Tensor(np.pad(mask._array, [(0, 0)] * (mask.ndim - 1) + [(0, extra)]))
+            if key_lengths is not None or query is not key:
+                raise ConfigError("[multihead_attention] lengths: expected one tensor as query and key, and no key_lengths")
+            key_lengths = lengths
+        if key_padding_mask is not None and not batched:
+            key_padding_mask = as_tensor(key_padding_mask).unsqueeze(0)
+        output, weights = multi_head(
+            self.projections(), inputs, self.num_heads, batch_first=self.batch_first,
+            dropout=self.dropout if self.training else 0.0, key_padding_mask=key_padding_mask, attn_mask=attn_mask,
+            is_causal=is_causal, add_zero_attn=self.add_zero_attn, need_weights=need_weights, average=average_attn_weights,
+            key_lengths=key_lengths, window=window, rotary=self.rotary, weights_of=weights_of,
+        )  # fmt: skip
+        return unbatched(output, weights, batched, axis)
 
     def extra_repr(self) -> str:
         """Width and heads."""

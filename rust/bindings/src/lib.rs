@@ -5,6 +5,7 @@
 mod activation;
 mod arrays;
 mod attention;
+mod attention_heads;
 mod config;
 mod dropout;
 mod elementwise;
@@ -28,6 +29,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     arrays::register(module)?;
     activation::register(module)?;
     attention::register(module)?;
+    attention_heads::register(module)?;
     config::register(module)?;
     dropout::register(module)?;
     elementwise::register(module)?;

@@ -13,7 +13,7 @@
 //! | `linear.rs` | a linear layer with its activation and residual in one pass |
 
 mod linear;
-mod pack;
+pub(crate) mod pack;
 mod packed_matrix;
 mod product;
 pub(crate) mod tile;

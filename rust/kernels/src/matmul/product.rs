@@ -295,7 +295,7 @@ impl<T: Real> Job<'_, T> {
                             Some((groups, all)) => groups[cut.start * all.len() + (ks.start - all.start) * cut.len()..].as_ptr(),
                             None => self.a.at(row, ks.start),
                         },
-                        a_row_stride: self.a.row_stride,
+                        a_row_stride: if block.packed_a.is_some() { cut.len() as isize } else { self.a.row_stride },
                         steps: length,
                         lead,
                         segment,

@@ -29,7 +29,7 @@ const STRIP: usize = 16;
 pub struct TileArguments<T> {
     /// A's first element of this tile.
     pub a: *const T,
-    /// From row to row of A; not read when A is packed (then k runs over groups of `rows` elements).
+    /// From row to row of A; from k to k where its rows lie side by side (`PACKED`: groups of one element a row).
     pub a_row_stride: isize,
     /// Steps of k.
     pub steps: usize,
@@ -110,12 +110,15 @@ unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: 
                     I::prefetch(b.wrapping_add(AHEAD * args.b_stride + j * width));
                 }
                 for i in 0..MR {
-                    let x = <T::On<I>>::splat(if PACKED { *rows[0].add($k * MR + i) } else { *rows[i].add($k) });
+                    let x = <T::On<I>>::splat(if PACKED { *rows[0].add(i) } else { *rows[i].add($k) });
                     for j in 0..NV {
                         acc[i][j] = x.fma(b_row[j], acc[i][j]);
                     }
                 }
                 b = b.wrapping_add(args.b_stride);
+                if PACKED {
+                    rows[0] = rows[0].wrapping_offset(args.a_row_stride);
+                }
             };
         }
         let mut left = args.steps;
@@ -139,8 +142,10 @@ unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: 
                 step!(k);
             }
             let jump = steps as isize + if run == 0 { args.gap } else { 0 };
-            for row in rows.iter_mut() {
-                *row = row.wrapping_offset(if PACKED { (steps * MR) as isize } else { jump });
+            if !PACKED {
+                for row in rows.iter_mut() {
+                    *row = row.wrapping_offset(jump);
+                }
             }
             if run == 0 {
                 run = args.segment.min(left);

@@ -1,0 +1,213 @@
+//! Multi-head attention: arrays `[B, rows, heads, columns]` cross with their strides, so that the parts of one projection are read and
+//! their gradients written where they lie.
+
+use crate::arrays::{Number, empty, fresh, indices, read, slice};
+use crate::by_dtype;
+use crate::errors::named;
+use crate::without_gil::without_gil;
+use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use weft_kernels::attention::heads::{self, Call, Chosen, Gradients, Mask, Sizes, Statistics, View, ViewMut};
+use weft_kernels::dropout::Dropout;
+use weft_kernels::random::Stream;
+
+type Untyped<'a, 'py> = &'a Bound<'py, PyUntypedArray>;
+type Indices<'py> = Option<PyReadonlyArrayDyn<'py, i64>>;
+
+/// First element and strides in elements of an array of four axes.
+fn strided<T: Number>(name: &str, array: Untyped<'_, '_>) -> PyResult<(*mut T, [isize; 4])> {
+    let py = array.py();
+    let typed = array.as_any().cast::<PyArrayDyn<T>>().ok().filter(|a| a.ndim() == 4).ok_or_else(|| {
+        let (expected, got) = (numpy::dtype::<T>(py), array.dtype());
+        named(py, "ShapeError", format!("[attention] {name}: expected 4 axes of {expected}, got {} of {got}", array.ndim()))
+    })?;
+    let mut strides = [0; 4];
+    for (to, &bytes) in strides.iter_mut().zip(typed.strides()) {
+        *to = bytes / size_of::<T>() as isize;
+    }
+    // NumPy gives an axis of one element any stride.
+    if array.shape()[3] <= 1 {
+        strides[3] = 1;
+    }
+    Ok((typed.data(), strides))
+}
+
+fn view<'a, T: Number>(name: &str, array: &'a Bound<'_, PyUntypedArray>) -> PyResult<View<'a, T>> {
+    let (pointer, strides) = strided::<T>(name, array)?;
+    // SAFETY: NumPy's strides stay within the array, which outlives the view.
+    Ok(unsafe { View::from_raw(pointer, strides) })
+}
+
+/// An array that the caller has made for this call, so that nobody else looks at it.
+fn view_mut<'a, T: Number>(name: &str, array: &'a Bound<'_, PyUntypedArray>) -> PyResult<ViewMut<'a, T>> {
+    let (pointer, [b, r, h, c]) = strided::<T>(name, array)?;
+    if c != 1 {
+        return Err(named(array.py(), "ShapeError", format!("{name}: expected columns side by side")));
+    }
+    // SAFETY: as above; the Python layer hands in fresh arrays, or parts of one that do not overlap.
+    Ok(unsafe { ViewMut::from_raw(pointer, [b, r, h]) })
+}
+
+/// What every call is made of, as Python hands it over.
+#[derive(FromPyObject)]
+struct Request<'py>(
+    /// query [B, T, N, D], key [B, S, heads, D], value [B, S, heads, E]
+    [Bound<'py, PyUntypedArray>; 3],
+    /// scale
+    f64,
+    /// causal
+    bool,
+    /// window
+    Option<usize>,
+    /// key lengths [B]
+    Indices<'py>,
+    /// starts [B]
+    Indices<'py>,
+    /// biases [B, N, T, S], broadcast
+    Vec<Bound<'py, PyUntypedArray>>,
+    /// dropout: p, key, stream
+    Option<(f64, u64, u64)>,
+);
+
+impl<'py> Request<'py> {
+    fn sizes(&self) -> Sizes {
+        let [q, k, v] = self.0.each_ref().map(|a| a.shape());
+        let (batch, targets, heads, width) = (q[0], q[1], q[2], q[3]);
+        Sizes { batch, heads, key_heads: k[2], targets, sources: k[1], width, values: v[3] }
+    }
+
+    /// Runs `f` on the call without the interpreter's lock.
+    fn run<T: Number>(&self, py: Python<'py>, f: impl FnOnce(&Call<'_, T>) -> weft_kernels::Result<()> + Send) -> PyResult<()> {
+        let sizes = self.sizes();
+        for (name, array, expected) in [
+            ("query", &self.0[0], [sizes.batch, sizes.targets, sizes.heads, sizes.width]),
+            ("key", &self.0[1], [sizes.batch, sizes.sources, sizes.key_heads, sizes.width]),
+            ("value", &self.0[2], [sizes.batch, sizes.sources, sizes.key_heads, sizes.values]),
+        ] {
+            if array.shape() != expected {
+                return Err(named(py, "ShapeError", format!("[attention] {name}: expected {expected:?}, got {:?}", array.shape())));
+            }
+        }
+        let [q, k, v] = [view("query", &self.0[0])?, view("key", &self.0[1])?, view("value", &self.0[2])?];
+        let mut biases = Vec::new();
+        for bias in &self.6 {
+            if bias.shape() != [sizes.batch, sizes.heads, sizes.targets, sizes.sources] {
+                return Err(named(py, "ShapeError", format!("[attention] bias: got {:?}", bias.shape())));
+            }
+            let (pointer, [b, h, r, c]) = strided::<T>("bias", bias)?;
+            let c = if sizes.sources <= 1 { 0 } else { c };
+            // SAFETY: as for a view; the axes in the kernel's order.
+            biases.push(unsafe { View::from_raw(pointer, [b, r, h, c]) });
+        }
+        let lengths = self.4.as_ref().map(|l| indices(py, "lengths", l)).transpose()?;
+        let starts = self.5.as_ref().map(|l| indices(py, "starts", l)).transpose()?;
+        let mask = Mask { lengths, starts, causal: self.2, window: self.3, biases: &biases };
+        let dropout = self.7.map(|(p, key, stream)| Dropout { stream: Stream { key, stream }, p });
+        let call = Call { sizes, q, k, v, scale: self.1, mask, dropout };
+        without_gil(py, || f(&call))
+    }
+}
+
+fn forward<'py, T: Number>(
+    py: Python<'py>,
+    request: &Request<'py>,
+    context: Untyped<'_, 'py>,
+    wants_statistics: bool,
+) -> PyResult<Option<[Bound<'py, PyAny>; 2]>> {
+    let s = request.sizes();
+    let to = view_mut::<T>("context", context)?;
+    if !wants_statistics {
+        request.run::<T>(py, |call| heads::forward(call, to, None))?;
+        return Ok(None);
+    }
+    let size = [s.batch, s.heads, s.targets];
+    let (maximum, inverse) = (empty::<T>(py, &size)?, empty::<T>(py, &size)?);
+    let statistics = Statistics { maximum: fresh(&maximum), inverse: fresh(&inverse) };
+    request.run::<T>(py, |call| heads::forward(call, to, Some(statistics)))?;
+    Ok(Some([maximum.into_any(), inverse.into_any()]))
+}
+
+fn backward<'py, T: Number>(
+    py: Python<'py>,
+    request: &Request<'py>,
+    context: Untyped<'_, 'py>,
+    statistics: [Untyped<'_, 'py>; 2],
+    d_context: Untyped<'_, 'py>,
+    gradients: &[Bound<'py, PyUntypedArray>; 3],
+) -> PyResult<()> {
+    let (context, d_context) = (view::<T>("context", context)?, view::<T>("d_context", d_context)?);
+    let [maximum, inverse] = [read::<T>("maximum", statistics[0])?, read::<T>("inverse", statistics[1])?];
+    let (maximum, inverse) = (slice(py, "maximum", &maximum)?, slice(py, "inverse", &inverse)?);
+    let [q, k, v] = gradients.each_ref();
+    let to = Gradients { q: view_mut("query gradient", q)?, k: view_mut("key gradient", k)?, v: view_mut("value gradient", v)? };
+    request.run::<T>(py, |call| heads::backward(call, context, maximum, inverse, d_context, to))
+}
+
+fn weights<'py, T: Number>(
+    py: Python<'py>,
+    request: &Request<'py>,
+    statistics: [Untyped<'_, 'py>; 2],
+    chosen: (&[i64], &[i64], bool),
+) -> PyResult<Bound<'py, PyAny>> {
+    let s = request.sizes();
+    let (heads, rows, mean) = chosen;
+    let mut size = vec![s.batch, heads.len(), rows.len(), s.sources];
+    if mean {
+        size.remove(1);
+    }
+    let [maximum, inverse] = [read::<T>("maximum", statistics[0])?, read::<T>("inverse", statistics[1])?];
+    let (maximum, inverse) = (slice(py, "maximum", &maximum)?, slice(py, "inverse", &inverse)?);
+    let weights = empty::<T>(py, &size)?;
+    let to = fresh(&weights);
+    request.run::<T>(py, |call| heads::weights(call, maximum, inverse, Chosen { heads, rows, mean }, to))?;
+    Ok(weights.into_any())
+}
+
+/// heads_forward(request, context [B, T, N, E], wants_statistics) -> None, or maximum and inverse sum [B, N, T]; the context is written.
+/// request: ([query [B, T, N, D], key, value], scale, causal, window, lengths, starts, biases [B, N, T, S], (p, key, stream) or None)
+#[pyfunction]
+#[pyo3(signature = (request, context, wants_statistics))]
+fn heads_forward<'py>(
+    py: Python<'py>,
+    request: Request<'py>,
+    context: &Bound<'py, PyUntypedArray>,
+    wants_statistics: bool,
+) -> PyResult<Option<[Bound<'py, PyAny>; 2]>> {
+    by_dtype!(context, T => forward::<T>(py, &request, context, wants_statistics))
+}
+
+/// heads_backward(request, context, maximum, inverse, d_context, [d query, d key, d value]); the gradients are written.
+#[pyfunction]
+#[pyo3(signature = (request, context, maximum, inverse, d_context, gradients))]
+fn heads_backward<'py>(
+    py: Python<'py>,
+    request: Request<'py>,
+    context: &Bound<'py, PyUntypedArray>,
+    maximum: &Bound<'py, PyUntypedArray>,
+    inverse: &Bound<'py, PyUntypedArray>,
+    d_context: &Bound<'py, PyUntypedArray>,
+    gradients: [Bound<'py, PyUntypedArray>; 3],
+) -> PyResult<()> {
+    by_dtype!(context, T => backward::<T>(py, &request, context, [maximum, inverse], d_context, &gradients))
+}
+
+/// heads_weights(request, maximum, inverse, heads, rows, mean) -> weights [B, heads, rows, S], or [B, rows, S]
+#[pyfunction]
+#[pyo3(signature = (request, maximum, inverse, heads, rows, mean))]
+fn heads_weights<'py>(
+    py: Python<'py>,
+    request: Request<'py>,
+    maximum: &Bound<'py, PyUntypedArray>,
+    inverse: &Bound<'py, PyUntypedArray>,
+    heads: Vec<i64>,
+    rows: Vec<i64>,
+    mean: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    by_dtype!(maximum, T => weights::<T>(py, &request, [maximum, inverse], (&heads, &rows, mean)))
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(heads_forward, module)?)?;
+    module.add_function(wrap_pyfunction!(heads_backward, module)?)?;
+    module.add_function(wrap_pyfunction!(heads_weights, module)?)
+}

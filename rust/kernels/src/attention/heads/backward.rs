@@ -1,0 +1,370 @@
+//! Gradients by recomputation (Dao et al. 2022, algorithm 4, and its appendix B.2 for the equations).
+//!
+//! Tiles are turned over, keys down and rows across, so that the statistics of rows are vectors and nothing is summed over lanes:
+//!
+//! ```text
+//!   Sᵀ  = K·Qᵀ         Pᵀ  = e^(Sᵀ·scale − m) / l          dV += Pᵀ·dO
+//!   dPᵀ = V·dOᵀ        dSᵀ = Pᵀ ∘ (dPᵀ − δ) · scale        dK += dSᵀ·Q        dQ += dS·K
+//! ```
+//!
+//! with δ = Σ dO ∘ O of each row. Every element of dQ is one chain over ascending keys, of dK and dV one over ascending rows (and the heads of
+//! a group): a thread may take whole heads and compute the scores once, or blocks of rows for dQ and blocks of keys for dK and dV and
+//! compute them twice; the bits are the same. The second way serves where there are fewer heads than threads.
+
+use super::forward::{Columns, Rows, jobs, multiply};
+use super::mask::{self, Keep};
+use super::{Call, View, ViewMut, intersection};
+use crate::error::check_length;
+use crate::matmul::pack::pack_panel;
+use crate::matmul::panel_width;
+use crate::parallel::threads_for;
+use crate::workspace::{Scratch, scratch};
+use crate::{MatrixView, Real, Result};
+use std::ops::Range;
+use weft_simd::{Choice, Isa, Kernel, Lanes, chosen, dispatch_on, maths};
+
+/// Keys of a tile.
+const KEYS: usize = 96;
+/// The longest row of a tile: a panel of B.
+const ROWS: usize = 64;
+
+/// Where the gradients go, each written whole: `[B, T, N, D]`, `[B, S, key heads, D]` and `[B, S, key heads, E]`.
+pub struct Gradients<'a, T> {
+    /// Of the queries.
+    pub q: ViewMut<'a, T>,
+    /// Of the keys.
+    pub k: ViewMut<'a, T>,
+    /// Of the values.
+    pub v: ViewMut<'a, T>,
+}
+
+/// Scores and dP of a tile become P and dS.
+struct Pointwise<'a, T> {
+    /// `[keys, stride]`: products k·q, then weights after dropout.
+    scores: *mut T,
+    /// `[keys, stride]`: products v·dO, then gradients of the products k·q.
+    gradients: *mut T,
+    stride: usize,
+    /// The rows that see each key.
+    rows: &'a [Range<usize>],
+    scale: T,
+    /// Of each row; 0 behind the last.
+    maximum: &'a [T; ROWS],
+    inverse: &'a [T; ROWS],
+    delta: &'a [T; ROWS],
+    /// Tiles of the same layout; null where there is none.
+    biases: [*const T; 2],
+    keep: *const T,
+}
+
+impl<T: Real> Kernel for Pointwise<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let scale = <T::On<I>>::splat(self.scale);
+        for (key, seen) in self.rows.iter().enumerate() {
+            // SAFETY: every array holds `stride` numbers a key, whole vectors; the statistics hold as many.
+            unsafe {
+                let at = key * self.stride;
+                let (p, g) = (self.scores.add(at), self.gradients.add(at));
+                let mut i = 0;
+                while i < self.stride {
+                    if i + T::WIDTH <= seen.start || i >= seen.end {
+                        <T::On<I>>::zero().store(p.add(i));
+                        <T::On<I>>::zero().store(g.add(i));
+                        i += T::WIDTH;
+                        continue;
+                    }
+                    let load = |x: &[T; ROWS]| <T::On<I>>::load(x.as_ptr().add(i));
+                    let mut x = <T::On<I>>::load(p.add(i)).mul(scale);
+                    for bias in self.biases {
+                        if !bias.is_null() {
+                            x = x.add(<T::On<I>>::load(bias.add(at + i)));
+                        }
+                    }
+                    let weight = maths::exp_nonpositive(x.sub(load(self.maximum))).mul(load(self.inverse));
+                    let mut gradient = <T::On<I>>::load(g.add(i));
+                    if self.keep.is_null() {
+                        weight.store(p.add(i));
+                    } else {
+                        let keep = <T::On<I>>::load(self.keep.add(at + i));
+                        gradient = gradient.mul(keep);
+                        weight.mul(keep).store(p.add(i));
+                    }
+                    weight.mul(gradient.sub(load(self.delta))).mul(scale).store(g.add(i));
+                    for j in (i..seen.start).chain(seen.end..i + T::WIDTH) {
+                        *p.add(j) = T::ZERO;
+                        *g.add(j) = T::ZERO;
+                    }
+                    i += T::WIDTH;
+                }
+            }
+        }
+    }
+}
+
+/// δ of each row.
+struct Dots<'a, T> {
+    a: MatrixView<'a, T>,
+    b: MatrixView<'a, T>,
+    to: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Dots<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for (row, to) in self.to.iter_mut().enumerate() {
+            let mut sum = <T::On<I>>::zero();
+            for j in (0..self.a.cols).step_by(T::WIDTH) {
+                let n = T::WIDTH.min(self.a.cols - j);
+                // SAFETY: n numbers are left in both rows.
+                unsafe {
+                    sum = <T::On<I>>::load_first(self.a.at(row, j), n).fma(<T::On<I>>::load_first(self.b.at(row, j), n), sum);
+                }
+            }
+            *to = sum.fold_add();
+        }
+    }
+}
+
+/// What a walk over tiles is to find.
+#[derive(Clone, Copy)]
+struct Wanted {
+    rows: bool,
+    keys: bool,
+}
+
+struct Pass<'a, T> {
+    call: &'a Call<'a, T>,
+    choice: Choice,
+    scale: T,
+    keep: Option<Keep<T>>,
+    context: View<'a, T>,
+    d_context: View<'a, T>,
+    maximum: &'a [T],
+    inverse: &'a [T],
+    gradients: Gradients<'a, T>,
+}
+
+/// Buffers of a walk.
+struct Tiles<T> {
+    scores: Scratch<T>,
+    gradients: Scratch<T>,
+    keep: Scratch<T>,
+    biases: [Scratch<T>; 2],
+}
+
+impl<T: Real> Pass<'_, T> {
+    /// The tiles of `rows` by `keys` of one key head: dQ of the rows, dK and dV of the keys, as wanted.
+    fn walk(&self, b: usize, key_head: usize, rows: Range<usize>, keys: Range<usize>, wanted: Wanted) {
+        let s = &self.call.sizes;
+        let group = s.heads / s.key_heads;
+        let size = KEYS * ROWS;
+        let biases = self.call.mask.biases.len();
+        let bias = |n: usize| scratch(if n < biases { size } else { 0 });
+        let mut tiles = Tiles {
+            scores: scratch(size),
+            gradients: scratch(size),
+            keep: scratch(if self.keep.is_some() { size } else { 0 }),
+            biases: [bias(0), bias(1)],
+        };
+        if wanted.keys {
+            // SAFETY: these keys belong to this walk alone.
+            unsafe {
+                clear(self.gradients.k.matrix(b, key_head, keys.clone(), s.width));
+                clear(self.gradients.v.matrix(b, key_head, keys.clone(), s.values));
+            }
+        }
+        let few = rows.len() <= ROWS;
+        let packed = wanted
+            .rows
+            .then(|| Columns::new(self.call.k.matrix(b, key_head, keys.start..keys.end.min(self.call.length(b)), s.width), few, s.width));
+        for h in key_head * group..(key_head + 1) * group {
+            for first in rows.clone().step_by(panel_width::<T>()) {
+                let some = first..rows.end.min(first + panel_width::<T>());
+                self.rows(b, h, key_head, some, &keys, wanted, packed.as_ref(), &mut tiles);
+            }
+        }
+    }
+
+    /// One panel of rows over the keys that it sees.
+    fn rows(&self, b: usize, h: usize, key_head: usize, rows: Range<usize>, keys: &Range<usize>, wanted: Wanted, packed: Option<&Columns<T>>, tiles: &mut Tiles<T>) {
+        let s = &self.call.sizes;
+        let biases = self.call.biases(b, h);
+        let mut span = usize::MAX..0;
+        let mut sees: [Range<usize>; ROWS] = [const { 0..0 }; ROWS];
+        for (i, sees) in rows.clone().zip(&mut sees) {
+            *sees = self.call.visible(b, i);
+            let seen = self.call.trimmed(&biases, i, intersection(sees, keys));
+            if !seen.is_empty() {
+                span = span.start.min(seen.start)..span.end.max(seen.end);
+            }
+        }
+        // SAFETY: these rows belong to this walk alone.
+        let dq = unsafe { self.gradients.q.matrix(b, h, rows.clone(), s.width) };
+        let to_q = (dq.pointer, dq.row_stride);
+        if span.is_empty() {
+            if wanted.rows {
+                // SAFETY: as above.
+                unsafe { clear(dq) };
+            }
+            return;
+        }
+        let q = self.call.q.matrix(b, h, rows.clone(), s.width);
+        let d = self.d_context.matrix(b, h, rows.clone(), s.values);
+        let (q_across, d_across) = (Columns::new(q.transposed(), false, 0), Columns::new(d.transposed(), false, 0));
+        let down = wanted.keys.then(|| (Columns::new(q, false, 0), Columns::new(d, false, 0)));
+        let stride = rows.len().next_multiple_of(16);
+        let (mut maximum, mut inverse, mut delta) = ([T::ZERO; ROWS], [T::ZERO; ROWS], [T::ZERO; ROWS]);
+        let at = (b * s.heads + h) * s.targets;
+        let at = at + rows.start..at + rows.end;
+        maximum[..rows.len()].copy_from_slice(&self.maximum[at.clone()]);
+        inverse[..rows.len()].copy_from_slice(&self.inverse[at]);
+        dispatch_on(self.choice, Dots { a: d, b: self.context.matrix(b, h, rows.clone(), s.values), to: &mut delta[..rows.len()] });
+        let mut begun = false;
+        for block in (span.start / KEYS * KEYS..span.end).step_by(KEYS) {
+            let some = block.max(keys.start)..(block + KEYS).min(span.end);
+            let seen = seen_by(&sees[..rows.len()], &some);
+            let count = some.len();
+            let k = self.call.k.matrix(b, key_head, some.clone(), s.width);
+            let v = self.call.v.matrix(b, key_head, some.clone(), s.values);
+            let a = |view: MatrixView<'_, T>| Rows { pointer: view.pointer, stride: view.row_stride, rows: count };
+            let (p, g) = (tiles.scores.as_mut_ptr(), tiles.gradients.as_mut_ptr());
+            let across = stride as isize;
+            // SAFETY: the buffers hold KEYS by ROWS numbers; keys and rows exist.
+            unsafe {
+                multiply::<T, false>(self.choice, a(k), &q_across, 0..s.width, 0..rows.len(), false, (p, across));
+                multiply::<T, false>(self.choice, a(v), &d_across, 0..s.values, 0..rows.len(), false, (g, across));
+            }
+            let mut pointers = [std::ptr::null(); 2];
+            for (n, bias) in biases.iter().enumerate() {
+                let Some((pointer, row, column)) = *bias else { continue };
+                let from = pointer.wrapping_offset(rows.start as isize * row + some.start as isize * column);
+                let to = tiles.biases[n].as_mut_ptr();
+                // SAFETY: the bias holds these rows and keys; the tile has room for whole vectors of rows.
+                unsafe { pack_panel(MatrixView::from_raw(from, count, rows.len(), column, row), 0..count, 0, stride, to) };
+                pointers[n] = to.cast_const();
+            }
+            let mut keep = std::ptr::null();
+            if let Some(of) = self.keep {
+                let counter = self.call.counters(b, h, rows.start);
+                let row_counters = s.sources.div_ceil(mask::KEYS_A_BLOCK) as u64;
+                dispatch_on(
+                    self.choice,
+                    mask::Columns { keep: of, counter, row_counters, first: some.start, keys: count, stride, to: &mut tiles.keep },
+                );
+                keep = tiles.keep.as_ptr();
+            }
+            dispatch_on(
+                self.choice,
+                Pointwise {
+                    scores: p,
+                    gradients: g,
+                    stride,
+                    rows: &seen[..count],
+                    scale: self.scale,
+                    maximum: &maximum,
+                    inverse: &inverse,
+                    delta: &delta,
+                    biases: pointers,
+                    keep,
+                },
+            );
+            if let Some((q_down, d_down)) = &down {
+                // SAFETY: these keys belong to this walk alone.
+                let (dk, dv) = unsafe {
+                    (
+                        self.gradients.k.matrix(b, key_head, some.clone(), s.width),
+                        self.gradients.v.matrix(b, key_head, some.clone(), s.values),
+                    )
+                };
+                let tile = |pointer: *mut T| Rows { pointer: pointer.cast_const(), stride: across, rows: count };
+                // SAFETY: as above.
+                unsafe {
+                    multiply::<T, false>(self.choice, tile(p), d_down, 0..rows.len(), 0..s.values, true, (dv.pointer, dv.row_stride));
+                    multiply::<T, false>(self.choice, tile(g), q_down, 0..rows.len(), 0..s.width, true, (dk.pointer, dk.row_stride));
+                }
+            }
+            if let Some(packed) = packed {
+                let turned = Rows { pointer: g.cast_const(), stride: across, rows: rows.len() };
+                let steps = some.start - keys.start..some.end - keys.start;
+                // SAFETY: as above.
+                unsafe { multiply::<T, true>(self.choice, turned, packed, steps, 0..s.width, begun, to_q) };
+                begun = true;
+            }
+        }
+    }
+}
+
+/// Zeros.
+///
+/// # Safety
+/// The matrix is the caller's alone.
+unsafe fn clear<T: Real>(matrix: crate::MatrixViewMut<'_, T>) {
+    for row in 0..matrix.rows {
+        // SAFETY: the row lies within the matrix.
+        unsafe { std::slice::from_raw_parts_mut(matrix.pointer.offset(row as isize * matrix.row_stride), matrix.cols).fill(T::ZERO) };
+    }
+}
+
+/// The rows that see each of `keys`, from the keys that each row sees, whose ends ascend.
+fn seen_by(sees: &[Range<usize>], keys: &Range<usize>) -> [Range<usize>; KEYS] {
+    let mut seen = [const { 0..0 }; KEYS];
+    let (mut start, mut end) = (0, 0);
+    for (key, seen) in keys.clone().zip(&mut seen) {
+        while start < sees.len() && sees[start].end <= key {
+            start += 1;
+        }
+        while end < sees.len() && sees[end].start <= key {
+            end += 1;
+        }
+        *seen = start..end.max(start);
+    }
+    seen
+}
+
+/// Gradients of q, k and v from that of the context.
+///
+/// Buffers: those of the forward call, its context and statistics, and d_context `[B, T, N, E]` are read; the gradients are written whole and
+/// alias none of them. The keys of the call must lie row by row, not as a transposed cache.
+pub fn backward<T: Real>(
+    call: &Call<'_, T>,
+    context: View<'_, T>,
+    maximum: &[T],
+    inverse: &[T],
+    d_context: View<'_, T>,
+    gradients: Gradients<'_, T>,
+) -> Result<()> {
+    call.check()?;
+    let s = call.sizes;
+    for (name, found) in [("maximum", maximum.len()), ("inverse", inverse.len())] {
+        check_length("attention", name, found, s.batch * s.heads * s.targets)?;
+    }
+    assert!(call.k.strides[3] == 1 && context.strides[3] == 1 && d_context.strides[3] == 1, "[attention] columns lie side by side");
+    let keep = call.dropout.map(Keep::new);
+    let scale = T::from_f64(call.scale);
+    let pass = Pass { call, choice: chosen(), scale, keep, context, d_context, maximum, inverse, gradients };
+    let heads = s.batch * s.key_heads;
+    let threads = threads_for(5.0 * call.operations());
+    if heads >= threads {
+        let wanted = Wanted { rows: true, keys: true };
+        jobs(threads, heads, |job| pass.walk(job / s.key_heads, job % s.key_heads, 0..s.targets, 0..s.sources, wanted));
+        return Ok(());
+    }
+    let row_blocks = s.targets.div_ceil(ROWS * 2);
+    let key_blocks = s.sources.div_ceil(KEYS * 2);
+    jobs(threads, heads * (row_blocks + key_blocks), |job| {
+        let (head, index) = (job % heads, job / heads);
+        let (b, h) = (head / s.key_heads, head % s.key_heads);
+        if index < key_blocks {
+            let keys = index * KEYS * 2..s.sources.min((index + 1) * KEYS * 2);
+            pass.walk(b, h, 0..s.targets, keys, Wanted { rows: false, keys: true });
+        } else {
+            let index = index - key_blocks;
+            let rows = index * ROWS * 2..s.targets.min((index + 1) * ROWS * 2);
+            pass.walk(b, h, rows, 0..s.sources, Wanted { rows: true, keys: false });
+        }
+    });
+    Ok(())
+}
