@@ -1,5 +1,6 @@
 """The native module: kernels on arrays. Only `weft.autograd` and `weft.config` call it."""
 
+from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
@@ -28,6 +29,9 @@ __all__ = [
     "empty",
     "empty_cache",
     "global_norm",
+    "heads_backward",
+    "heads_forward",
+    "heads_weights",
     "isa",
     "linear",
     "matmul",
@@ -243,3 +247,23 @@ def recurrent_backward(
     wants_weights: bool,
     retain: bool,
 ) -> list[_Array]: ...
+
+_Request = tuple[
+    Sequence[_Array],
+    float,
+    bool,
+    int | None,
+    _Indices | None,
+    _Indices | None,
+    Sequence[_Array],
+    tuple[float, int, int] | None,
+    _Indices | None,
+]
+
+def heads_forward(request: _Request, context: _Array, wants_statistics: bool) -> tuple[_Array, _Array] | None: ...
+def heads_backward(
+    request: _Request, context: _Array, maximum: _Array, inverse: _Array, d_context: _Array, gradients: Sequence[_Array]
+) -> None: ...
+def heads_weights(
+    request: _Request, maximum: _Array, inverse: _Array, heads: Sequence[int], rows: Sequence[int], mean: bool
+) -> _Array: ...

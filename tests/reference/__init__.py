@@ -131,3 +131,17 @@ def adam(p, g, m, v, step, lr, beta1, beta2, eps, decay, decoupled):
     v = beta2 * v + (1 - beta2) * g * g
     p = p - lr * (m / (1 - beta1**step)) / (np.sqrt(v / (1 - beta2**step)) + eps)
     return p, m, v
+
+
+def multi_head(q, k, v, scale, seen, bias=0.0):
+    """Vaswani et al. 2017, eq. 1, for q [B, N, T, D], k [B, n, S, D], v [B, n, S, E]; a row uses the keys that `seen` [B, N, T, S] allows
+    and a row without any gives zeros. Heads of q share those of k and v in groups (Ainslie et al. 2023). Returns contexts and weights."""
+    group = q.shape[1] // k.shape[1]
+    k, v = np.repeat(k, group, 1), np.repeat(v, group, 1)
+    scores = scale * np.einsum("bntd,bnsd->bnts", q, k) + bias
+    weights = np.zeros_like(scores)
+    for index in np.ndindex(scores.shape[:-1]):
+        allowed = seen[index] & (scores[index] > -np.inf)
+        if allowed.any():
+            weights[index][allowed] = softmax(scores[index][allowed])
+    return np.where(weights[..., None] > 0, weights[..., None] * v[:, :, None], 0).sum(3), weights

@@ -77,7 +77,9 @@ def _bias(bias: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to(bias, shape)
 
 
-def attend(sources: Sequence[Tensor], layout: Layout, options: Options, chosen: Chosen | None = None) -> tuple[Tensor, Tensor | None]:
+def attend(
+    sources: Sequence[Tensor], layout: Layout, options: Options, chosen: Chosen | None = None
+) -> tuple[Tensor, Tensor | None]:
     """Contexts of every head, laid out as the queries are, and the chosen weights [B, heads, rows, S] ([B, rows, S] for the mean).
 
     softmax(scale · q·kᵀ + biases) · v for each head; gradients are written into one array a source.
@@ -86,7 +88,17 @@ def attend(sources: Sequence[Tensor], layout: Layout, options: Options, chosen: 
     q, k, v = (layout.view(arrays[p.source], p) for p in layout.parts)
     heads, values = q.shape[2], v.shape[3]
     biases = [_bias(b, (q.shape[0], heads, q.shape[1], k.shape[1])) for b in options.biases]
-    request = [q, k, v], options.scale, options.causal, options.window, options.lengths, options.starts, biases, options.dropout
+    request = (
+        [q, k, v],
+        options.scale,
+        options.causal,
+        options.window,
+        options.lengths,
+        options.starts,
+        biases,
+        options.dropout,
+        None,
+    )
     context = layout.context(q.dtype, q, values)
     rows = layout.merged(context, heads, values)
     recorded = wants(*sources)
@@ -117,20 +129,25 @@ def _gradients(arrays: list[np.ndarray], layout: Layout) -> tuple[list[np.ndarra
 
 
 def _weights(
-    sources: Sequence[Tensor], arrays: list[np.ndarray], layout: Layout, request: Any, statistics: Any, chosen: Chosen
+    sources: Sequence[Tensor],
+    arrays: list[np.ndarray],
+    layout: Layout,
+    request: Any,
+    statistics: tuple[np.ndarray, np.ndarray],
+    chosen: Chosen,
 ) -> Tensor:
     heads, rows, mean = list(chosen.heads), list(chosen.rows), chosen.mean
     weights = _native.heads_weights(request, *statistics, heads, rows, mean)
 
     def rule(g: np.ndarray) -> list[np.ndarray]:
         # dS = P ∘ (dP − Σ P ∘ dP) · scale for the chosen heads, whose weights are made again.
-        [q, k, _], scale, *_, dropout = request
+        [q, k, _], scale, *_, dropout, _ = request
         gradients, (dq, dk, _) = _gradients(arrays, layout)
         for gradient in gradients:
             gradient.fill(0)
         group = q.shape[2] // k.shape[2]
         for place, head in enumerate(heads):
-            p = _native.heads_weights((*request[:-1], None), *statistics, [head], rows, True)
+            p = _native.heads_weights((*request[:-2], None, None), *statistics, [head], rows, True)
             d = g / g.dtype.type(len(heads)) if mean else g[:, place]
             if dropout is not None:
                 kept = _native.heads_weights(request, *statistics, [head], rows, True)
@@ -142,3 +159,46 @@ def _weights(
         return gradients
 
     return record("attention_weights", weights, sources, rule)
+
+
+def attend_pages(query: np.ndarray, keys: np.ndarray, values: np.ndarray, pages: np.ndarray, options: Options) -> np.ndarray:
+    """Contexts [B, T, N · E] of queries [B, T, N, D] over a cache in pages; see `nn.KeyValueCache`. Nothing is recorded."""
+    batch, targets, heads, _ = query.shape
+    width = values.shape[3]
+    context = empty((batch, targets, heads * width), query.dtype)
+    request: Any = (
+        [query, keys, values],
+        options.scale,
+        options.causal,
+        options.window,
+        options.lengths,
+        options.starts,
+        [],
+        None,
+        pages,
+    )
+    _native.heads_forward(request, context.reshape(batch, targets, heads, width), False)
+    return context
+
+
+def attend_arrays(query: np.ndarray, keys: np.ndarray, values: np.ndarray, options: Options, chosen: Chosen | None) -> Any:
+    """Contexts [B, T, N · E] of views [B, T, N, D] over keys and values [B, S, N, ·], and chosen weights. Nothing is recorded."""
+    batch, targets, heads, _ = query.shape
+    width = values.shape[3]
+    context = empty((batch, targets, heads * width), query.dtype)
+    request: Any = (
+        [query, keys, values],
+        options.scale,
+        options.causal,
+        options.window,
+        options.lengths,
+        options.starts,
+        [],
+        None,
+        None,
+    )
+    statistics = _native.heads_forward(request, context.reshape(batch, targets, heads, width), chosen is not None)
+    if chosen is None:
+        return context, None
+    assert statistics is not None
+    return context, _native.heads_weights(request, *statistics, list(chosen.heads), list(chosen.rows), chosen.mean)

@@ -23,8 +23,8 @@ from .functional_attention import multi_head_attention_forward, scaled_dot_produ
 
 __all__ = [
     "add_layer_norm", "add_rms_norm", "attention", "cross_entropy", "dropout", "embedding", "gelu", "layer_norm", "linear",
-    "linear_cross_entropy", "log_softmax", "multi_head_attention_forward", "relu", "rms_norm", "scaled_dot_product_attention", "sigmoid", "softmax",
-    "tanh",
+    "linear_cross_entropy", "log_softmax", "multi_head_attention_forward", "relu", "rms_norm", "scaled_dot_product_attention",
+    "sigmoid", "softmax", "tanh",
 ]  # fmt: skip
 
 

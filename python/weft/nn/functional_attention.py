@@ -1,5 +1,6 @@
-"""Attention as functions: `scaled_dot_product_attention` and `multi_head_attention_forward` as torch has them, on kernels that never store
-the scores. What a mask forbids is taken out before any work where it lies at the ends of a row; lengths, the causal line and windows always.
+"""Attention as functions: `scaled_dot_product_attention` and `multi_head_attention_forward` as torch has them.
+
+The kernels never store the scores. What a mask forbids at the ends of a row, lengths, the causal line and windows are no work at all.
 """
 
 from __future__ import annotations
@@ -193,7 +194,8 @@ def project(of: Projections, inputs: Sequence[Tensor], width: int) -> list[tuple
         return [(linear(x, w, b), [i]) for i, (x, w, b) in enumerate(zip(inputs, of.three, biases, strict=True))]
     groups = [[0, 1, 2]] if q is k and k is v else [[0], [1, 2]] if k is v else [[0], [1], [2]]
     return [
-        (linear(inputs[g[0]], of.one, of.bias, rows=None if len(g) == 3 else (g[0] * width, (g[-1] + 1) * width)), g) for g in groups
+        (linear(inputs[g[0]], of.one, of.bias, rows=None if len(g) == 3 else (g[0] * width, (g[-1] + 1) * width)), g)
+        for g in groups
     ]
 
 
@@ -227,8 +229,11 @@ def multi_head(
     mask = _mask(attn_mask, batch, num_heads, rows, keys)
     found = project(of, inputs, width)
     if rotary is not None:
-        found = [(rotate(x, width * sum(i < 2 for i in g), width // num_heads, rotary, time) if min(g) < 2 else x, g) for x, g in found]
-    sources, parts = [], {}
+        found = [
+            (rotate(x, width * sum(i < 2 for i in g), width // num_heads, rotary, time) if min(g) < 2 else x, g) for x, g in found
+        ]
+    sources: list[Tensor] = []
+    parts: dict[int, Part] = {}
     for x, group in found:
         for place, i in enumerate(group):
             parts[i] = Part(len(sources), place * width, num_heads, width // num_heads)
@@ -251,14 +256,14 @@ def multi_head(
         chosen = Chosen(_picked("heads", weights_of[0], num_heads), _picked("rows", weights_of[1], rows), False)
     elif need_weights:
         chosen = Chosen(range(num_heads), range(rows), average)
+    weights: Tensor | None
     if any(m.requires_grad for m in masks):
         if window is not None or lengths is not None or weights_of is not None:
             raise ConfigError(f"[{WHO}] attn_mask: expected no lengths, window or weights_of beside a mask that learns")
         context, weights = _by_operations(sources, layout, masks, dropout, scale, time, average)
     else:
         biases = tuple(_bias(m, scores, q.dtype) for m in masks)
-        causal = is_causal and mask is None
-        options = Options(scale, causal, window, lengths, None, biases, _drawn(dropout))
+        options = Options(scale, is_causal and mask is None, window, lengths, None, biases, _drawn(dropout))
         context, weights = attend(sources, layout, options, chosen)
     return linear(context, of.out_weight, of.out_bias), weights
 

@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..autograd import Tensor, as_tensor
+from ..autograd import Tensor, as_tensor, no_grad
+from ..autograd.matmul import linear
+from ..autograd.rotary import rotate
 from ..errors import ConfigError, range_error
 from . import init
+from .cache import Cached, Memory, gathered, split_heads
 from .functional_attention import Projections, as_inputs, multi_head, unbatched
 from .layers import Linear, check_device, check_size, new_parameter
 from .module import Module
@@ -63,7 +66,9 @@ class MultiheadAttention(Module):
         self.kdim, self.vdim = embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim
         self.head_dim, self.add_zero_attn = embed_dim // num_heads, add_zero_attn
         if rotary is not None and (self.head_dim % 2 or rotary <= 0):
-            raise ConfigError(f"[{who}] rotary: expected a positive base and an even width of a head, got {rotary}, {self.head_dim}")
+            raise ConfigError(
+                f"[{who}] rotary: expected a positive base and an even width of a head, got {rotary}, {self.head_dim}"
+            )
         self.rotary = rotary
         self._one = self.kdim == self.vdim == embed_dim
         shapes = {"q_proj_weight": embed_dim, "k_proj_weight": self.kdim, "v_proj_weight": self.vdim}
@@ -126,6 +131,41 @@ class MultiheadAttention(Module):
             key_lengths=key_lengths, window=window, rotary=self.rotary, weights_of=weights_of,
         )  # fmt: skip
         return unbatched(output, weights, batched, axis)
+
+    def step(self, input: Any, cached: Cached) -> Tensor:
+        """Causal self-attention of the next steps [B, T, E] of every row, which join the cache. The bits are those of the whole pass."""
+        if not self._one or self.bias_k is not None or self.add_zero_attn:
+            raise ConfigError(
+                "[multihead_attention] step: expected one width for all inputs, no add_bias_kv and no add_zero_attn"
+            )
+        with no_grad():
+            joined = linear(as_tensor(input), self.in_proj_weight, self.in_proj_bias)
+            if self.rotary is not None:
+                joined = rotate(joined, 2 * self.embed_dim, self.head_dim, self.rotary, 1, cached.cache.lengths)
+            q, k, v = split_heads(joined, self.num_heads, 3)
+            cached.cache.write(cached.layer, k, v)
+            context = cached.cache.attend(cached.layer, q, 1.0 / math.sqrt(self.head_dim), cached.window)
+            return self.out_proj(Tensor(context))
+
+    def remember(self, memory: Any, lengths: Any) -> Memory:
+        """Keys and values of a memory [B, S, E], for many calls of `look`."""
+        width = self.embed_dim
+        with no_grad():
+            projected = linear(as_tensor(memory), self.in_proj_weight, self.in_proj_bias, rows=(width, 3 * width))
+            keys, values = split_heads(projected, self.num_heads, 2)
+            return Memory(keys, values, lengths)
+
+    def look(self, input: Any, cached: Cached) -> Tensor:
+        """Attention of rows [R, 1, E] over the memory's sources that they belong to; weights [R, S] are left in `cached.weights`."""
+        assert cached.memory is not None and cached.rows is not None
+        memory, rows = cached.memory, cached.rows
+        with no_grad():
+            projected = linear(as_tensor(input), self.in_proj_weight, self.in_proj_bias, rows=(0, self.embed_dim))
+            wide, place = gathered(split_heads(projected, self.num_heads, 1)[0], rows, len(memory.lengths))
+            context, weights = memory.attend(wide, 1.0 / math.sqrt(self.head_dim), cached.weights is not None)
+            if cached.weights is not None and weights is not None:
+                cached.weights.append(weights[rows, place])
+            return self.out_proj(Tensor(context[rows, place][:, None]))
 
     def extra_repr(self) -> str:
         """Width and heads."""

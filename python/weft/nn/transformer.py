@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..autograd import Tensor, as_tensor
 from ..errors import ConfigError, choice_error, range_error, shape_error
 from . import functional as F
 from . import init
+from .cache import Cached, KeyValueCache
 from .container import ModuleList
 from .layers import Dropout, LayerNorm, Linear, check_size, new_parameter
 from .module import Module
@@ -104,14 +105,25 @@ class TransformerEncoderLayer(_Layer):
         self._setup(d_model, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias, dtype, 2)
 
     def forward(
-        self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False, *, lengths: Any = None
+        self,
+        src: Any,
+        src_mask: Any = None,
+        src_key_padding_mask: Any = None,
+        is_causal: bool = False,
+        *,
+        lengths: Any = None,
+        window: int | None = None,
+        cached: Cached | None = None,
     ) -> Tensor:
-        """The same shape."""
+        """The same shape. With `cached`, src [B, T, E] are the next steps of a causal decoder, the earlier ones in the cache."""
 
         def attend(x: Tensor) -> Tensor:
+            if cached is not None:
+                return self.self_attn.step(x, cached)
             return self.self_attn(
-                x, x, x, src_key_padding_mask, need_weights=False, attn_mask=src_mask, is_causal=is_causal, key_lengths=lengths
-            )[0]
+                x, x, x, src_key_padding_mask, need_weights=False, attn_mask=src_mask, is_causal=is_causal, key_lengths=lengths,
+                window=window,
+            )[0]  # fmt: skip
 
         x = self._around(as_tensor(src), 1, attend)
         return self._around(x, 2, self._feed_forward)
@@ -158,16 +170,21 @@ class TransformerDecoderLayer(_Layer):
         memory_is_causal: bool = False,
         *,
         memory_lengths: Any = None,
+        cached: Cached | None = None,
     ) -> Tensor:
-        """The shape of tgt."""
-        memory = as_tensor(memory)
+        """The shape of tgt. With `cached`, tgt [B, 1, E] is the next step and memory is not looked at: the cache holds what it gave."""
+        memory = None if cached is not None else as_tensor(memory)
 
         def attend(x: Tensor) -> Tensor:
+            if cached is not None:
+                return self.self_attn.step(x, cached)
             return self.self_attn(x, x, x, tgt_key_padding_mask, need_weights=False, attn_mask=tgt_mask, is_causal=tgt_is_causal)[
                 0
             ]
 
         def look(x: Tensor) -> Tensor:
+            if cached is not None:
+                return self.multihead_attn.look(x, cached)
             return self.multihead_attn(
                 x, memory, memory, memory_key_padding_mask, need_weights=False, attn_mask=memory_mask,
                 is_causal=memory_is_causal, key_lengths=memory_lengths,
@@ -189,12 +206,25 @@ class TransformerEncoder(Module):
         self.norm: Any = norm
 
     def forward(
-        self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False, *, lengths: Any = None
+        self,
+        src: Any,
+        mask: Any = None,
+        src_key_padding_mask: Any = None,
+        is_causal: bool = False,
+        *,
+        lengths: Any = None,
+        window: int | None = None,
+        cached: KeyValueCache | None = None,
     ) -> Tensor:
-        """The same shape."""
+        """The same shape. With `cached`, src [B, T, E] are the next steps; the caller has reserved room for them, and advances."""
         x = as_tensor(src)
-        for layer in self.layers:
-            x = layer(x, mask, src_key_padding_mask, is_causal, lengths=lengths)
+        for i, layer in enumerate(self.layers):
+            if cached is not None:
+                x = layer(x, cached=Cached(cached, i, window=window))
+            elif lengths is None and window is None:
+                x = layer(x, mask, src_key_padding_mask, is_causal)
+            else:
+                x = layer(x, mask, src_key_padding_mask, is_causal, lengths=lengths, window=window)
         return x if self.norm is None else self.norm(x)
 
 
@@ -220,10 +250,15 @@ class TransformerDecoder(Module):
         memory_is_causal: bool = False,
         *,
         memory_lengths: Any = None,
+        cached: Sequence[Cached] | None = None,
     ) -> Tensor:
-        """The shape of tgt."""
-        x, memory = as_tensor(tgt), as_tensor(memory)
-        for layer in self.layers:
+        """The shape of tgt; with `cached`, one for each layer, tgt [B, 1, E] is the next step."""
+        x = as_tensor(tgt)
+        memory = None if cached is not None else as_tensor(memory)
+        for i, layer in enumerate(self.layers):
+            if cached is not None:
+                x = layer(x, None, cached=cached[i])
+                continue
             x = layer(
                 x, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask, tgt_is_causal, memory_is_causal,
                 memory_lengths=memory_lengths,

@@ -7,7 +7,7 @@ use crate::errors::named;
 use crate::without_gil::without_gil;
 use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use weft_kernels::attention::heads::{self, Call, Chosen, Gradients, Mask, Sizes, Statistics, View, ViewMut};
+use weft_kernels::attention::heads::{self, Call, Chosen, Gradients, Mask, PAGE, Sizes, Statistics, View, ViewMut};
 use weft_kernels::dropout::Dropout;
 use weft_kernels::random::Stream;
 
@@ -25,8 +25,8 @@ fn strided<T: Number>(name: &str, array: Untyped<'_, '_>) -> PyResult<(*mut T, [
     for (to, &bytes) in strides.iter_mut().zip(typed.strides()) {
         *to = bytes / size_of::<T>() as isize;
     }
-    // NumPy gives an axis of one element any stride.
-    if array.shape()[3] <= 1 {
+    // NumPy gives an axis of one element, and every axis of an empty array, any stride.
+    if array.shape()[3] <= 1 || array.len() == 0 {
         strides[3] = 1;
     }
     Ok((typed.data(), strides))
@@ -67,25 +67,37 @@ struct Request<'py>(
     Vec<Bound<'py, PyUntypedArray>>,
     /// dropout: p, key, stream
     Option<(f64, u64, u64)>,
+    /// pages [B, S / 64] of a cache: key is then [pages, 64, heads, D], value [pages, 64, heads, E]
+    Indices<'py>,
 );
 
 impl<'py> Request<'py> {
     fn sizes(&self) -> Sizes {
         let [q, k, v] = self.0.each_ref().map(|a| a.shape());
         let (batch, targets, heads, width) = (q[0], q[1], q[2], q[3]);
-        Sizes { batch, heads, key_heads: k[2], targets, sources: k[1], width, values: v[3] }
+        let sources = self.8.as_ref().map_or(k[1], |table| table.shape()[1] * PAGE);
+        Sizes { batch, heads, key_heads: k[2], targets, sources, width, values: v[3] }
     }
 
     /// Runs `f` on the call without the interpreter's lock.
     fn run<T: Number>(&self, py: Python<'py>, f: impl FnOnce(&Call<'_, T>) -> weft_kernels::Result<()> + Send) -> PyResult<()> {
         let sizes = self.sizes();
+        let pages = self.8.as_ref().map(|table| indices(py, "pages", table)).transpose()?;
+        let (first, rows) = if pages.is_some() { (self.0[1].shape()[0], PAGE) } else { (sizes.batch, sizes.sources) };
+        if pages.is_some_and(|table| table.iter().any(|&page| page < 0 || page as usize >= first)) {
+            return Err(named(py, "ShapeError", format!("[attention] pages: expected numbers below {first}")));
+        }
         for (name, array, expected) in [
             ("query", &self.0[0], [sizes.batch, sizes.targets, sizes.heads, sizes.width]),
-            ("key", &self.0[1], [sizes.batch, sizes.sources, sizes.key_heads, sizes.width]),
-            ("value", &self.0[2], [sizes.batch, sizes.sources, sizes.key_heads, sizes.values]),
+            ("key", &self.0[1], [first, rows, sizes.key_heads, sizes.width]),
+            ("value", &self.0[2], [first, rows, sizes.key_heads, sizes.values]),
         ] {
             if array.shape() != expected {
-                return Err(named(py, "ShapeError", format!("[attention] {name}: expected {expected:?}, got {:?}", array.shape())));
+                return Err(named(
+                    py,
+                    "ShapeError",
+                    format!("[attention] {name}: expected {expected:?}, got {:?}", array.shape()),
+                ));
             }
         }
         let [q, k, v] = [view("query", &self.0[0])?, view("key", &self.0[1])?, view("value", &self.0[2])?];
@@ -95,7 +107,7 @@ impl<'py> Request<'py> {
                 return Err(named(py, "ShapeError", format!("[attention] bias: got {:?}", bias.shape())));
             }
             let (pointer, [b, h, r, c]) = strided::<T>("bias", bias)?;
-            let c = if sizes.sources <= 1 { 0 } else { c };
+            let c = if sizes.sources <= 1 || bias.len() == 0 { 0 } else { c };
             // SAFETY: as for a view; the axes in the kernel's order.
             biases.push(unsafe { View::from_raw(pointer, [b, r, h, c]) });
         }
@@ -103,7 +115,7 @@ impl<'py> Request<'py> {
         let starts = self.5.as_ref().map(|l| indices(py, "starts", l)).transpose()?;
         let mask = Mask { lengths, starts, causal: self.2, window: self.3, biases: &biases };
         let dropout = self.7.map(|(p, key, stream)| Dropout { stream: Stream { key, stream }, p });
-        let call = Call { sizes, q, k, v, scale: self.1, mask, dropout };
+        let call = Call { sizes, q, k, v, pages, scale: self.1, mask, dropout };
         without_gil(py, || f(&call))
     }
 }
@@ -113,7 +125,7 @@ fn forward<'py, T: Number>(
     request: &Request<'py>,
     context: Untyped<'_, 'py>,
     wants_statistics: bool,
-) -> PyResult<Option<[Bound<'py, PyAny>; 2]>> {
+) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
     let s = request.sizes();
     let to = view_mut::<T>("context", context)?;
     if !wants_statistics {
@@ -124,7 +136,7 @@ fn forward<'py, T: Number>(
     let (maximum, inverse) = (empty::<T>(py, &size)?, empty::<T>(py, &size)?);
     let statistics = Statistics { maximum: fresh(&maximum), inverse: fresh(&inverse) };
     request.run::<T>(py, |call| heads::forward(call, to, Some(statistics)))?;
-    Ok(Some([maximum.into_any(), inverse.into_any()]))
+    Ok(Some((maximum.into_any(), inverse.into_any())))
 }
 
 fn backward<'py, T: Number>(
@@ -164,7 +176,8 @@ fn weights<'py, T: Number>(
 }
 
 /// heads_forward(request, context [B, T, N, E], wants_statistics) -> None, or maximum and inverse sum [B, N, T]; the context is written.
-/// request: ([query [B, T, N, D], key, value], scale, causal, window, lengths, starts, biases [B, N, T, S], (p, key, stream) or None)
+/// request: ([query [B, T, N, D], key, value], scale, causal, window, lengths, starts, biases [B, N, T, S], (p, key, stream) or None,
+/// pages or None)
 #[pyfunction]
 #[pyo3(signature = (request, context, wants_statistics))]
 fn heads_forward<'py>(
@@ -172,7 +185,7 @@ fn heads_forward<'py>(
     request: Request<'py>,
     context: &Bound<'py, PyUntypedArray>,
     wants_statistics: bool,
-) -> PyResult<Option<[Bound<'py, PyAny>; 2]>> {
+) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
     by_dtype!(context, T => forward::<T>(py, &request, context, wants_statistics))
 }
 

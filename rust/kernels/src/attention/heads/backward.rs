@@ -13,10 +13,9 @@
 
 use super::forward::{Columns, Rows, jobs, multiply};
 use super::mask::{self, Keep};
-use super::{Call, View, ViewMut, intersection};
+use super::{Call, View, ViewMut, intersection, nothing};
 use crate::error::check_length;
 use crate::matmul::pack::pack_panel;
-use crate::matmul::panel_width;
 use crate::parallel::threads_for;
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, Real, Result};
@@ -24,9 +23,9 @@ use std::ops::Range;
 use weft_simd::{Choice, Isa, Kernel, Lanes, chosen, dispatch_on, maths};
 
 /// Keys of a tile.
-const KEYS: usize = 96;
+const KEYS: usize = 192;
 /// The longest row of a tile: a panel of B.
-const ROWS: usize = 64;
+const ROWS: usize = 128;
 
 /// Where the gradients go, each written whole: `[B, T, N, D]`, `[B, S, key heads, D]` and `[B, S, key heads, E]`.
 pub struct Gradients<'a, T> {
@@ -75,14 +74,17 @@ impl<T: Real> Kernel for Pointwise<'_, T> {
                         i += T::WIDTH;
                         continue;
                     }
-                    let load = |x: &[T; ROWS]| <T::On<I>>::load(x.as_ptr().add(i));
+                    let maximum = <T::On<I>>::load(self.maximum.as_ptr().add(i));
+                    let inverse = <T::On<I>>::load(self.inverse.as_ptr().add(i));
+                    let delta = <T::On<I>>::load(self.delta.as_ptr().add(i));
                     let mut x = <T::On<I>>::load(p.add(i)).mul(scale);
-                    for bias in self.biases {
-                        if !bias.is_null() {
-                            x = x.add(<T::On<I>>::load(bias.add(at + i)));
-                        }
+                    if !self.biases[0].is_null() {
+                        x = x.add(<T::On<I>>::load(self.biases[0].add(at + i)));
                     }
-                    let weight = maths::exp_nonpositive(x.sub(load(self.maximum))).mul(load(self.inverse));
+                    if !self.biases[1].is_null() {
+                        x = x.add(<T::On<I>>::load(self.biases[1].add(at + i)));
+                    }
+                    let weight = maths::exp_nonpositive(x.sub(maximum)).mul(inverse);
                     let mut gradient = <T::On<I>>::load(g.add(i));
                     if self.keep.is_null() {
                         weight.store(p.add(i));
@@ -91,10 +93,17 @@ impl<T: Real> Kernel for Pointwise<'_, T> {
                         gradient = gradient.mul(keep);
                         weight.mul(keep).store(p.add(i));
                     }
-                    weight.mul(gradient.sub(load(self.delta))).mul(scale).store(g.add(i));
-                    for j in (i..seen.start).chain(seen.end..i + T::WIDTH) {
-                        *p.add(j) = T::ZERO;
-                        *g.add(j) = T::ZERO;
+                    weight.mul(gradient.sub(delta)).mul(scale).store(g.add(i));
+                    let mut j = i;
+                    while j < i + T::WIDTH {
+                        if j < seen.start || j >= seen.end {
+                            *p.add(j) = T::ZERO;
+                            *g.add(j) = T::ZERO;
+                            j += 1;
+                        } else {
+                            // On to the end of what is seen.
+                            j = seen.end;
+                        }
                     }
                     i += T::WIDTH;
                 }
@@ -116,12 +125,14 @@ impl<T: Real> Kernel for Dots<'_, T> {
     fn run<I: Isa>(self) {
         for (row, to) in self.to.iter_mut().enumerate() {
             let mut sum = <T::On<I>>::zero();
-            for j in (0..self.a.cols).step_by(T::WIDTH) {
+            let mut j = 0;
+            while j < self.a.cols {
                 let n = T::WIDTH.min(self.a.cols - j);
                 // SAFETY: n numbers are left in both rows.
                 unsafe {
                     sum = <T::On<I>>::load_first(self.a.at(row, j), n).fma(<T::On<I>>::load_first(self.b.at(row, j), n), sum);
                 }
+                j += n;
             }
             *to = sum.fold_add();
         }
@@ -177,22 +188,32 @@ impl<T: Real> Pass<'_, T> {
             }
         }
         let few = rows.len() <= ROWS;
-        let packed = wanted
-            .rows
-            .then(|| Columns::new(self.call.k.matrix(b, key_head, keys.start..keys.end.min(self.call.length(b)), s.width), few, s.width));
+        let packed = wanted.rows.then(|| {
+            Columns::new(self.call.k.matrix(b, key_head, keys.start..keys.end.min(self.call.length(b)), s.width), few, s.width)
+        });
         for h in key_head * group..(key_head + 1) * group {
-            for first in rows.clone().step_by(panel_width::<T>()) {
-                let some = first..rows.end.min(first + panel_width::<T>());
+            for first in rows.clone().step_by(ROWS) {
+                let some = first..rows.end.min(first + ROWS);
                 self.rows(b, h, key_head, some, &keys, wanted, packed.as_ref(), &mut tiles);
             }
         }
     }
 
     /// One panel of rows over the keys that it sees.
-    fn rows(&self, b: usize, h: usize, key_head: usize, rows: Range<usize>, keys: &Range<usize>, wanted: Wanted, packed: Option<&Columns<T>>, tiles: &mut Tiles<T>) {
+    fn rows(
+        &self,
+        b: usize,
+        h: usize,
+        key_head: usize,
+        rows: Range<usize>,
+        keys: &Range<usize>,
+        wanted: Wanted,
+        packed: Option<&Columns<T>>,
+        tiles: &mut Tiles<T>,
+    ) {
         let s = &self.call.sizes;
         let biases = self.call.biases(b, h);
-        let mut span = usize::MAX..0;
+        let mut span = nothing();
         let mut sees: [Range<usize>; ROWS] = [const { 0..0 }; ROWS];
         for (i, sees) in rows.clone().zip(&mut sees) {
             *sees = self.call.visible(b, i);
@@ -221,7 +242,10 @@ impl<T: Real> Pass<'_, T> {
         let at = at + rows.start..at + rows.end;
         maximum[..rows.len()].copy_from_slice(&self.maximum[at.clone()]);
         inverse[..rows.len()].copy_from_slice(&self.inverse[at]);
-        dispatch_on(self.choice, Dots { a: d, b: self.context.matrix(b, h, rows.clone(), s.values), to: &mut delta[..rows.len()] });
+        dispatch_on(
+            self.choice,
+            Dots { a: d, b: self.context.matrix(b, h, rows.clone(), s.values), to: &mut delta[..rows.len()] },
+        );
         let mut begun = false;
         for block in (span.start / KEYS * KEYS..span.end).step_by(KEYS) {
             let some = block.max(keys.start)..(block + KEYS).min(span.end);
@@ -252,7 +276,15 @@ impl<T: Real> Pass<'_, T> {
                 let row_counters = s.sources.div_ceil(mask::KEYS_A_BLOCK) as u64;
                 dispatch_on(
                     self.choice,
-                    mask::Columns { keep: of, counter, row_counters, first: some.start, keys: count, stride, to: &mut tiles.keep },
+                    mask::Columns {
+                        keep: of,
+                        counter,
+                        row_counters,
+                        first: some.start,
+                        keys: count,
+                        stride,
+                        to: &mut tiles.keep,
+                    },
                 );
                 keep = tiles.keep.as_ptr();
             }
@@ -282,8 +314,24 @@ impl<T: Real> Pass<'_, T> {
                 let tile = |pointer: *mut T| Rows { pointer: pointer.cast_const(), stride: across, rows: count };
                 // SAFETY: as above.
                 unsafe {
-                    multiply::<T, false>(self.choice, tile(p), d_down, 0..rows.len(), 0..s.values, true, (dv.pointer, dv.row_stride));
-                    multiply::<T, false>(self.choice, tile(g), q_down, 0..rows.len(), 0..s.width, true, (dk.pointer, dk.row_stride));
+                    multiply::<T, false>(
+                        self.choice,
+                        tile(p),
+                        d_down,
+                        0..rows.len(),
+                        0..s.values,
+                        true,
+                        (dv.pointer, dv.row_stride),
+                    );
+                    multiply::<T, false>(
+                        self.choice,
+                        tile(g),
+                        q_down,
+                        0..rows.len(),
+                        0..s.width,
+                        true,
+                        (dk.pointer, dk.row_stride),
+                    );
                 }
             }
             if let Some(packed) = packed {
@@ -304,7 +352,9 @@ impl<T: Real> Pass<'_, T> {
 unsafe fn clear<T: Real>(matrix: crate::MatrixViewMut<'_, T>) {
     for row in 0..matrix.rows {
         // SAFETY: the row lies within the matrix.
-        unsafe { std::slice::from_raw_parts_mut(matrix.pointer.offset(row as isize * matrix.row_stride), matrix.cols).fill(T::ZERO) };
+        unsafe {
+            std::slice::from_raw_parts_mut(matrix.pointer.offset(row as isize * matrix.row_stride), matrix.cols).fill(T::ZERO)
+        };
     }
 }
 
@@ -341,7 +391,10 @@ pub fn backward<T: Real>(
     for (name, found) in [("maximum", maximum.len()), ("inverse", inverse.len())] {
         check_length("attention", name, found, s.batch * s.heads * s.targets)?;
     }
-    assert!(call.k.strides[3] == 1 && context.strides[3] == 1 && d_context.strides[3] == 1, "[attention] columns lie side by side");
+    assert!(
+        call.pages.is_none() && call.k.strides[3] == 1 && context.strides[3] == 1 && d_context.strides[3] == 1,
+        "[attention] columns lie side by side"
+    );
     let keep = call.dropout.map(Keep::new);
     let scale = T::from_f64(call.scale);
     let pass = Pass { call, choice: chosen(), scale, keep, context, d_context, maximum, inverse, gradients };

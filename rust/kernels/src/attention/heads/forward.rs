@@ -7,7 +7,7 @@
 
 use super::mask::{self, Keep};
 use super::softmax::{Block, Merge, Numerators, Scale, Tile};
-use super::{Call, KEY_BLOCK, TILE_ROWS, ViewMut, intersection};
+use super::{Call, KEY_BLOCK, PAGE, TILE_ROWS, ViewMut, intersection, nothing};
 use crate::error::check_length;
 use crate::matmul::pack::pack_panel;
 use crate::matmul::tile::{TileArguments, run_tile, tile_rows};
@@ -33,22 +33,34 @@ pub struct Statistics<'a, T> {
     pub inverse: &'a mut [T],
 }
 
-/// B of a product, as tiles read it: panels of packed columns, or rows where they lie.
+/// B of a product, as tiles read it.
 pub(super) struct Columns<T> {
-    packed: Option<Scratch<T>>,
+    source: Source<T>,
     rows: usize,
     cols: usize,
-    pointer: *const T,
-    stride: usize,
 }
 
+enum Source<T> {
+    /// Panels of packed columns.
+    Packed(Scratch<T>),
+    /// Rows where they lie.
+    InPlace(*const T, usize),
+    /// Pages of a cache side by side: [`PAGE`] columns each, rows `PAGE` apart.
+    Across([*const T; PAGES]),
+    /// Pages of a cache one below the other: [`PAGE`] rows each, this far apart.
+    Down([*const T; PAGES], usize),
+}
+
+/// Pages that a block of keys lies in.
+const PAGES: usize = KEY_BLOCK / PAGE;
+
 impl<T: Real> Columns<T> {
-    /// Columns that tiles read whole vectors of without packing: `readable` of them exist behind the first.
+    /// Columns that tiles read whole vectors of; they lie well without packing where `readable` of them exist behind the first.
     pub fn new(view: MatrixView<'_, T>, few_rows: bool, readable: usize) -> Self {
         let (rows, cols) = (view.rows, view.cols);
         let whole = cols.next_multiple_of(T::WIDTH);
         if few_rows && view.col_stride == 1 && view.row_stride >= 0 && whole <= readable {
-            return Self { packed: None, rows, cols, pointer: view.pointer, stride: view.row_stride as usize };
+            return Self { source: Source::InPlace(view.pointer, view.row_stride as usize), rows, cols };
         }
         let width = panel_width::<T>();
         let mut packed = scratch::<T>(rows * whole);
@@ -57,18 +69,25 @@ impl<T: Real> Columns<T> {
             // SAFETY: the panel's columns lie within the view, and the buffer holds whole vectors of them.
             unsafe { pack_panel(view, 0..rows, first, (whole - first).min(width), to) };
         }
-        Self { packed: Some(packed), rows, cols, pointer: std::ptr::null(), stride: 0 }
+        Self { source: Source::Packed(packed), rows, cols }
     }
 
-    /// First row and stride of the panel that begins at column `first`.
+    /// First row and stride of the panel that begins at column `first`, from `row` on.
     fn panel(&self, first: usize, row: usize) -> (*const T, usize) {
-        match &self.packed {
-            None => (self.pointer.wrapping_add(row * self.stride + first), self.stride),
-            Some(packed) => {
+        match &self.source {
+            Source::InPlace(pointer, stride) => (pointer.wrapping_add(row * stride + first), *stride),
+            Source::Packed(packed) => {
                 let stride = (self.cols.next_multiple_of(T::WIDTH) - first).min(panel_width::<T>());
                 (packed.as_ptr().wrapping_add(self.rows * first + row * stride), stride)
             }
+            Source::Across(pages) => (pages[first / PAGE].wrapping_add(row * PAGE + first % PAGE), PAGE),
+            Source::Down(pages, stride) => (pages[row / PAGE].wrapping_add(row % PAGE * stride + first), *stride),
         }
+    }
+
+    /// Where the rows that follow `row` end to lie at one distance.
+    fn run(&self, row: usize) -> usize {
+        if let Source::Down(..) = self.source { (row / PAGE + 1) * PAGE } else { self.rows }
     }
 }
 
@@ -96,32 +115,42 @@ pub(super) unsafe fn multiply<T: Real, const TURNED: bool>(
 ) {
     let width = panel_width::<T>();
     let tiles = a.rows.div_ceil(tile_rows(choice, PANEL_VECTORS));
-    for panel in columns.start / width..columns.end.div_ceil(width) {
-        let first = (panel * width).max(columns.start);
-        let cols = columns.end.min((panel + 1) * width) - first;
-        let (from, b_stride) = b.panel(panel * width, steps.start);
-        for tile in 0..tiles {
-            let rows = part(a.rows, tiles, tile);
-            let down = if TURNED { rows.start as isize } else { rows.start as isize * a.stride };
-            let c = c.wrapping_offset(rows.start as isize * c_stride + first as isize);
-            let arguments = TileArguments {
-                a: a.pointer.wrapping_offset(down),
-                a_row_stride: a.stride,
-                steps: steps.len(),
-                lead: steps.len(),
-                segment: steps.len(),
-                gap: 0,
-                b: from.wrapping_add(first - panel * width),
-                b_stride,
-                from: if accumulate { c.cast_const() } else { std::ptr::null() },
-                from_stride: c_stride,
-                c,
-                c_stride,
-                add: false,
-                cols,
-            };
-            // SAFETY: passed on to the caller; a panel is read in whole vectors, which it holds.
-            unsafe { run_tile::<T, TURNED>(choice, rows.len(), cols.div_ceil(T::WIDTH), &arguments) };
+    let mut begin = steps.start;
+    loop {
+        let end = b.run(begin).min(steps.end);
+        let goes_on = accumulate || begin > steps.start;
+        let left = if TURNED { (begin - steps.start) as isize * a.stride } else { (begin - steps.start) as isize };
+        for panel in columns.start / width..columns.end.div_ceil(width) {
+            let first = (panel * width).max(columns.start);
+            let cols = columns.end.min((panel + 1) * width) - first;
+            let (from, b_stride) = b.panel(panel * width, begin);
+            for tile in 0..tiles {
+                let rows = part(a.rows, tiles, tile);
+                let down = if TURNED { rows.start as isize } else { rows.start as isize * a.stride };
+                let c = c.wrapping_offset(rows.start as isize * c_stride + first as isize);
+                let arguments = TileArguments {
+                    a: a.pointer.wrapping_offset(down + left),
+                    a_row_stride: a.stride,
+                    steps: end - begin,
+                    lead: end - begin,
+                    segment: end - begin,
+                    gap: 0,
+                    b: from.wrapping_add(first - panel * width),
+                    b_stride,
+                    from: if goes_on { c.cast_const() } else { std::ptr::null() },
+                    from_stride: c_stride,
+                    c,
+                    c_stride,
+                    add: false,
+                    cols,
+                };
+                // SAFETY: passed on to the caller; a panel is read in whole vectors, which it holds.
+                unsafe { run_tile::<T, TURNED>(choice, rows.len(), cols.div_ceil(T::WIDTH), &arguments) };
+            }
+        }
+        begin = end;
+        if begin >= steps.end {
+            return;
         }
     }
 }
@@ -159,22 +188,42 @@ impl<T: Real> Pass<'_, T> {
     fn keys(&self, b: usize, head: usize, keys: Range<usize>, few_rows: bool) -> Keys<T> {
         let s = &self.call.sizes;
         let head = head / (s.heads / s.key_heads);
-        let k = self.call.k.matrix(b, head, keys.clone(), s.width).transposed();
-        let v = self.call.v.matrix(b, head, keys.clone(), s.values);
-        Keys {
-            first: keys.start,
-            k: Columns::new(k, few_rows, s.sources - keys.start),
-            v: Columns::new(v, few_rows, s.values),
+        let first = keys.start;
+        if let Some(table) = self.call.pages {
+            let per_row = s.sources / PAGE;
+            let mut pages = [(std::ptr::null(), std::ptr::null()); PAGES];
+            for (at, page) in pages.iter_mut().enumerate().take(keys.len().div_ceil(PAGE)) {
+                let number = table[b * per_row + first / PAGE + at] as usize;
+                *page = (self.call.k.at(number, 0, head), self.call.v.at(number, 0, head));
+            }
+            let (k, v) = (Source::Across(pages.map(|p| p.0)), Source::Down(pages.map(|p| p.1), self.call.v.strides[1] as usize));
+            return Keys {
+                first,
+                k: Columns { source: k, rows: s.width, cols: keys.len() },
+                v: Columns { source: v, rows: keys.len(), cols: s.values },
+            };
         }
+        let k = self.call.k.matrix(b, head, keys.clone(), s.width).transposed();
+        let v = self.call.v.matrix(b, head, keys, s.values);
+        Keys { first, k: Columns::new(k, few_rows, s.sources - first), v: Columns::new(v, few_rows, s.values) }
     }
 
     /// One tile of rows on one block of keys: its statistics, and its product in `to`; nothing where no row sees a key.
-    fn tile(&self, b: usize, h: usize, rows: &Range<usize>, keys: &Keys<T>, end: usize, buffers: &mut Buffers<T>, to: (*mut T, isize)) -> Option<Block<T>> {
+    fn tile(
+        &self,
+        b: usize,
+        h: usize,
+        rows: &Range<usize>,
+        keys: &Keys<T>,
+        end: usize,
+        buffers: &mut Buffers<T>,
+        to: (*mut T, isize),
+    ) -> Option<Block<T>> {
         let s = &self.call.sizes;
         let block = keys.first..end;
         let biases = self.call.biases(b, h);
         let mut seen: [Range<usize>; TILE_ROWS] = Default::default();
-        let mut span = usize::MAX..0;
+        let mut span = nothing();
         for (i, seen) in rows.clone().zip(&mut seen) {
             let keys = self.call.trimmed(&biases, i, intersection(&self.call.visible(b, i), &block));
             if !keys.is_empty() {
@@ -190,7 +239,9 @@ impl<T: Real> Pass<'_, T> {
         let a = Rows { pointer: q.pointer, stride: q.row_stride, rows: rows.len() };
         let first = span.start / T::WIDTH * T::WIDTH;
         // SAFETY: the tile's rows, the block's keys and the buffers have these sizes.
-        unsafe { multiply::<T, false>(self.choice, a, &keys.k, 0..s.width, first..span.end, false, (scores, KEY_BLOCK as isize)) };
+        unsafe {
+            multiply::<T, false>(self.choice, a, &keys.k, 0..s.width, first..span.end, false, (scores, KEY_BLOCK as isize))
+        };
         let at = |(p, down, right): (*const T, isize, isize)| {
             (p.wrapping_offset(rows.start as isize * down + block.start as isize * right), down, right)
         };
@@ -205,7 +256,15 @@ impl<T: Real> Pass<'_, T> {
         let result = dispatch_on(self.choice, Numerators(tile));
         if let Some(keep) = self.keep {
             for (r, i) in rows.clone().enumerate() {
-                drop_row(self.choice, keep, self.call.counters(b, h, i), block.start, &span, &mut buffers.keep, &mut buffers.scores[r * KEY_BLOCK..]);
+                drop_row(
+                    self.choice,
+                    keep,
+                    self.call.counters(b, h, i),
+                    block.start,
+                    &span,
+                    &mut buffers.keep,
+                    &mut buffers.scores[r * KEY_BLOCK..],
+                );
             }
         }
         let a = Rows { pointer: scores.wrapping_add(span.start), stride: KEY_BLOCK as isize, rows: rows.len() };
@@ -247,7 +306,17 @@ impl<T: Real> Pass<'_, T> {
                     let (output, output_stride) = (to, out.row_stride);
                     dispatch_on(
                         self.choice,
-                        Merge { rows: cut.len(), values: s.values, block: result, product, product_stride, maximum, sum, output, output_stride },
+                        Merge {
+                            rows: cut.len(),
+                            values: s.values,
+                            block: result,
+                            product,
+                            product_stride,
+                            maximum,
+                            sum,
+                            output,
+                            output_stride,
+                        },
                     );
                 }
             }
@@ -276,7 +345,15 @@ impl<T: Real> Pass<'_, T> {
 }
 
 /// Dropout on the numerators of one row; the mask is made for whole blocks of keys around the span.
-pub(super) fn drop_row<T: Real>(choice: Choice, keep: Keep<T>, counter: u64, first: usize, span: &Range<usize>, mask: &mut [T], row: &mut [T]) {
+pub(super) fn drop_row<T: Real>(
+    choice: Choice,
+    keep: Keep<T>,
+    counter: u64,
+    first: usize,
+    span: &Range<usize>,
+    mask: &mut [T],
+    row: &mut [T],
+) {
     let start = span.start / mask::KEYS_A_BLOCK * mask::KEYS_A_BLOCK;
     let end = span.end.next_multiple_of(mask::KEYS_A_BLOCK);
     let to = &mut mask[start..end];
@@ -341,7 +418,13 @@ pub fn forward<T: Real>(call: &Call<'_, T>, context: ViewMut<'_, T>, statistics:
 }
 
 /// Fewer heads than threads, and few rows over many keys (decoding): threads take blocks of keys, which are merged afterwards in order.
-fn split<T: Real>(pass: &Pass<'_, T>, context: &ViewMut<'_, T>, statistics: Option<(Shared<T>, Shared<T>)>, threads: usize, blocks: usize) {
+fn split<T: Real>(
+    pass: &Pass<'_, T>,
+    context: &ViewMut<'_, T>,
+    statistics: Option<(Shared<T>, Shared<T>)>,
+    threads: usize,
+    blocks: usize,
+) {
     let s = pass.call.sizes;
     let size = s.targets * s.values;
     for head in 0..s.batch * s.heads {
@@ -373,7 +456,17 @@ fn split<T: Real>(pass: &Pass<'_, T>, context: &ViewMut<'_, T>, statistics: Opti
             let (maximum, sum, output, output_stride) = (&mut maximum[..], &mut sum[..], out.pointer, out.row_stride);
             dispatch_on(
                 pass.choice,
-                Merge { rows: s.targets, values: s.values, block: result, product, product_stride: s.values as isize, maximum, sum, output, output_stride },
+                Merge {
+                    rows: s.targets,
+                    values: s.values,
+                    block: result,
+                    product,
+                    product_stride: s.values as isize,
+                    maximum,
+                    sum,
+                    output,
+                    output_stride,
+                },
             );
         }
         pass.finish(&mut maximum, &mut sum, (out.pointer, out.row_stride));

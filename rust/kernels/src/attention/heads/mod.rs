@@ -24,8 +24,6 @@ mod backward;
 mod forward;
 mod mask;
 mod softmax;
-#[cfg(test)]
-mod tests;
 mod weights;
 
 pub use backward::{Gradients, backward};
@@ -40,6 +38,9 @@ use std::ops::Range;
 
 /// Keys of a block (rule R3).
 pub const KEY_BLOCK: usize = 256;
+/// Keys of a page of a cache. A page of keys `[D, PAGE]` is turned over, a page of values `[PAGE, E]` is not, whole vectors a row; tiles read
+/// both where they lie.
+pub const PAGE: usize = 64;
 /// Rows of a register tile at most.
 const TILE_ROWS: usize = 8;
 
@@ -111,9 +112,7 @@ impl<'a, T> View<'a, T> {
     /// Rows of one head of one sequence.
     fn matrix(&self, batch: usize, head: usize, rows: Range<usize>, columns: usize) -> MatrixView<'a, T> {
         // SAFETY: the maker of the view promised that these elements exist.
-        unsafe {
-            MatrixView::from_raw(self.at(batch, rows.start, head), rows.len(), columns, self.strides[1], self.strides[3])
-        }
+        unsafe { MatrixView::from_raw(self.at(batch, rows.start, head), rows.len(), columns, self.strides[1], self.strides[3]) }
     }
 }
 
@@ -181,6 +180,9 @@ pub struct Call<'a, T> {
     pub k: View<'a, T>,
     /// `[B, S, key heads, E]`, columns side by side.
     pub v: View<'a, T>,
+    /// Keys and values in pages: which page holds keys 64·j to 64·j + 63 of sequence b, at `[b, j]`. k and v are then `[pages, …]`, a key's
+    /// numbers [`PAGE`] apart, and S is what a row of the table can hold. For [`forward`] alone.
+    pub pages: Option<&'a [i64]>,
     /// Factor of the products.
     pub scale: f64,
     /// Which keys a row sees.
@@ -203,6 +205,14 @@ impl<'a, T: Real> Call<'a, T> {
         }
         assert!(self.mask.biases.len() <= 2 && self.mask.biases.iter().all(|b| matches!(b.strides[3], 0 | 1)));
         assert!(self.q.strides[3] == 1 && self.v.strides[3] == 1 && (self.k.strides[3] == 1 || self.k.strides[1] == 1));
+        if let Some(table) = self.pages {
+            check_length("attention", "pages", table.len() * PAGE, s.batch * s.sources)?;
+            assert!(
+                self.k.strides[3] == PAGE as isize
+                    && self.mask.lengths.is_some()
+                    && s.values.next_multiple_of(T::WIDTH) <= self.v.strides[1] as usize
+            );
+        }
         for (name, numbers, bound) in
             [("lengths", self.mask.lengths, s.sources + 1), ("starts", self.mask.starts, i32::MAX as usize)]
         {
@@ -250,9 +260,7 @@ impl<'a, T: Real> Call<'a, T> {
     fn trimmed(&self, biases: &[Option<Bias<T>>; 2], i: usize, mut keys: Range<usize>) -> Range<usize> {
         for &(pointer, row, column) in biases.iter().flatten() {
             // SAFETY: the bias holds row i and every key of the sequence.
-            let forbids = |j: usize| unsafe {
-                *pointer.offset(i as isize * row + j as isize * column) == T::NEG_INFINITY
-            };
+            let forbids = |j: usize| unsafe { *pointer.offset(i as isize * row + j as isize * column) == T::NEG_INFINITY };
             while !keys.is_empty() && forbids(keys.end - 1) {
                 keys.end -= 1;
             }
@@ -272,9 +280,17 @@ impl<'a, T: Real> Call<'a, T> {
     /// Floating-point operations of one product of all scores, about.
     fn operations(&self) -> f64 {
         let s = &self.sizes;
-        (s.batch * s.heads) as f64 * s.targets as f64 * s.sources as f64 * (s.width + s.values) as f64
+        (s.batch * s.heads) as f64
+            * s.targets as f64
+            * s.sources as f64
+            * (s.width + s.values) as f64
             * if self.mask.causal && self.mask.starts.is_none() { 0.5 } else { 1.0 }
     }
+}
+
+/// A span that grows with the first range that joins it.
+fn nothing() -> Range<usize> {
+    Range { start: usize::MAX, end: 0 }
 }
 
 fn intersection(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {

@@ -35,27 +35,53 @@ pub struct Tile<'a, T> {
 }
 
 impl<T: Real> Tile<'_, T> {
-    /// Row `r` as scaled scores plus biases, −∞ outside of what the row sees; returns the whole vectors that hold it. Lanes lie where the
-    /// key lies in its block, so that sums do not depend on where a window begins.
+    /// Row `r` as scaled scores plus biases, −∞ outside of what the row sees; returns the whole vectors that hold it, and the maximum lane by lane.
+    /// Lanes lie where the key lies in its block, so that sums do not depend on where a window begins.
     #[inline(always)]
-    unsafe fn logits<L: Lanes<Elem = T>>(&self, r: usize) -> Range<usize> {
+    unsafe fn logits<L: Lanes<Elem = T>>(&self, r: usize) -> (Range<usize>, L) {
         let Range { start, end } = self.seen[r];
         let (first, last) = (start / L::WIDTH * L::WIDTH, end.next_multiple_of(L::WIDTH));
         let scale = L::splat(self.scale);
         // SAFETY: a row of scores holds whole vectors, a bias every key below `end`.
         unsafe {
             let row = self.scores.add(r * self.stride);
-            for j in (first..last).step_by(L::WIDTH) {
-                let mut x = L::load(row.add(j)).mul(scale);
-                for &(pointer, down, right) in self.biases.iter().flatten() {
-                    let from = pointer.offset(r as isize * down + j as isize * right);
-                    x = x.add(if right == 0 { L::splat(*from) } else { L::load_first(from, L::WIDTH.min(end - j)) });
-                }
-                x.store(row.add(j));
+            let mut j = first;
+            while j < last {
+                L::load(row.add(j)).mul(scale).store(row.add(j));
+                j += L::WIDTH;
             }
-            (first..start).chain(end..last).for_each(|j| *row.add(j) = T::NEG_INFINITY);
+            for (pointer, down, right) in self.biases.into_iter().flatten() {
+                let from = pointer.offset(r as isize * down);
+                let mut j = first;
+                while j < last {
+                    let more = if right == 0 { L::splat(*from) } else { L::load_first(from.add(j), L::WIDTH.min(end - j)) };
+                    L::load(row.add(j)).add(more).store(row.add(j));
+                    j += L::WIDTH;
+                }
+            }
+            let mut j = first;
+            while j < start {
+                *row.add(j) = T::NEG_INFINITY;
+                j += 1;
+            }
+            j = end;
+            while j < last {
+                *row.add(j) = T::NEG_INFINITY;
+                j += 1;
+            }
+            // Two chains, so that one hides the latency of the other; a maximum does not depend on the order.
+            let (mut best, mut other) = (L::splat(T::NEG_INFINITY), L::splat(T::NEG_INFINITY));
+            let mut j = first;
+            while j + L::WIDTH < last {
+                best = best.max(L::load(row.add(j)));
+                other = other.max(L::load(row.add(j + L::WIDTH)));
+                j += 2 * L::WIDTH;
+            }
+            if j < last {
+                best = best.max(L::load(row.add(j)));
+            }
+            (first..last, best.max(other))
         }
-        first..last
     }
 
     /// Zeros in the columns of the span outside of `whole`.
@@ -64,8 +90,15 @@ impl<T: Real> Tile<'_, T> {
         // SAFETY: the span lies within the row.
         unsafe {
             let row = self.scores.add(r * self.stride);
-            for j in (self.span.start..whole.start.min(self.span.end)).chain(whole.end.max(self.span.start)..self.span.end) {
+            let mut j = self.span.start;
+            while j < whole.start.min(self.span.end) {
                 *row.add(j) = T::ZERO;
+                j += 1;
+            }
+            j = whole.end.max(self.span.start);
+            while j < self.span.end {
+                *row.add(j) = T::ZERO;
+                j += 1;
             }
         }
     }
@@ -79,37 +112,39 @@ impl<T: Real> Kernel for Numerators<'_, T> {
     #[inline(always)]
     fn run<I: Isa>(self) -> Block<T> {
         let mut block = Block::empty();
-        let lowest = <T::On<I>>::splat(T::NEG_INFINITY);
-        for r in 0..self.0.seen.len() {
-            // SAFETY: the tile's rows hold their vectors.
-            unsafe {
-                let row = self.0.scores.add(r * self.0.stride);
-                let mut whole = if self.0.seen[r].is_empty() { 0..0 } else { self.0.logits::<T::On<I>>(r) };
-                // Two chains, so that one hides the latency of the other; a maximum does not depend on the order.
-                let (mut best, mut other) = (lowest, lowest);
-                let mut j = whole.start;
-                while j + T::WIDTH < whole.end {
-                    best = best.max(<T::On<I>>::load(row.add(j)));
-                    other = other.max(<T::On<I>>::load(row.add(j + T::WIDTH)));
-                    j += 2 * T::WIDTH;
+        let rows = self.0.seen.len();
+        let mut wholes: [Range<usize>; TILE_ROWS] = Default::default();
+        let mut lanes = [<T::On<I>>::splat(T::NEG_INFINITY); TILE_ROWS];
+        // Step by step for all rows: a row's own chain of maximum, exponential and sum would leave the units waiting.
+        // SAFETY: the tile's rows hold their vectors.
+        unsafe {
+            for r in 0..rows {
+                if !self.0.seen[r].is_empty() {
+                    (wholes[r], lanes[r]) = self.0.logits::<T::On<I>>(r);
                 }
-                if j < whole.end {
-                    best = best.max(<T::On<I>>::load(row.add(j)));
-                }
-                let maximum = best.max(other).fold_max();
-                block.maximum[r] = maximum;
-                if maximum == T::NEG_INFINITY {
-                    whole = 0..0;
-                }
-                let shift = <T::On<I>>::splat(maximum);
+            }
+            for (to, lanes) in block.maximum.iter_mut().zip(&lanes[..rows]) {
+                *to = lanes.fold_max();
+            }
+            for r in 0..rows {
                 let mut sum = <T::On<I>>::zero();
-                for j in whole.clone().step_by(T::WIDTH) {
+                if block.maximum[r] == T::NEG_INFINITY {
+                    wholes[r] = 0..0;
+                }
+                let row = self.0.scores.add(r * self.0.stride);
+                let shift = <T::On<I>>::splat(block.maximum[r]);
+                let Range { start: mut j, end } = wholes[r];
+                while j < end {
                     let e = maths::exp_nonpositive(<T::On<I>>::load(row.add(j)).sub(shift));
                     e.store(row.add(j));
                     sum = sum.add(e);
+                    j += T::WIDTH;
                 }
-                block.sum[r] = sum.fold_add();
-                self.0.clear(r, whole);
+                lanes[r] = sum;
+                self.0.clear(r, wholes[r].clone());
+            }
+            for (to, lanes) in block.sum.iter_mut().zip(&lanes[..rows]) {
+                *to = lanes.fold_add();
             }
         }
         block
@@ -131,10 +166,12 @@ impl<T: Real> Kernel for Weights<'_, T> {
             // SAFETY: the tile's rows hold their vectors.
             unsafe {
                 let row = self.tile.scores.add(r * self.tile.stride);
-                let whole = if self.tile.seen[r].is_empty() { 0..0 } else { self.tile.logits::<T::On<I>>(r) };
+                let whole = if self.tile.seen[r].is_empty() { 0..0 } else { self.tile.logits::<T::On<I>>(r).0 };
                 let (shift, inverse) = (<T::On<I>>::splat(self.maximum[r]), <T::On<I>>::splat(self.inverse[r]));
-                for j in whole.clone().step_by(T::WIDTH) {
+                let mut j = whole.start;
+                while j < whole.end {
                     maths::exp_nonpositive(<T::On<I>>::load(row.add(j)).sub(shift)).mul(inverse).store(row.add(j));
+                    j += T::WIDTH;
                 }
                 self.tile.clear(r, whole);
             }
@@ -156,13 +193,15 @@ impl<T: Real> Kernel for Scale<'_, T> {
     fn run<I: Isa>(self) {
         for (r, &by) in self.by.iter().enumerate() {
             let by = <T::On<I>>::splat(by);
-            for j in (0..self.columns).step_by(T::WIDTH) {
+            let mut j = 0;
+            while j < self.columns {
                 let n = T::WIDTH.min(self.columns - j);
                 // SAFETY: the rows hold their columns.
                 unsafe {
                     let p = self.x.offset(r as isize * self.stride).add(j);
                     <T::On<I>>::load_first(p, n).mul(by).store_first(p, n);
                 }
+                j += n;
             }
         }
     }
@@ -208,12 +247,14 @@ impl<T: Real> Kernel for Merge<'_, T> {
                 self.maximum[r] = if m > b { m } else { b };
                 self.sum[r] = if first { self.block.sum[r] } else { self.sum[r] * before[r] + self.block.sum[r] * now[r] };
                 let (x, y) = (<T::On<I>>::splat(before[r]), <T::On<I>>::splat(now[r]));
-                for j in (0..self.values).step_by(T::WIDTH) {
+                let mut j = 0;
+                while j < self.values {
                     let n = T::WIDTH.min(self.values - j);
                     let to = self.output.offset(r as isize * self.output_stride).add(j);
                     let new = <T::On<I>>::load_first(self.product.offset(r as isize * self.product_stride).add(j), n);
                     let value = if first { new } else { <T::On<I>>::load_first(to, n).fma(x, new.mul(y)) };
                     value.store_first(to, n);
+                    j += n;
                 }
             }
         }

@@ -3,7 +3,7 @@
 use super::forward::{Columns, Rows, drop_row, jobs, multiply};
 use super::mask::Keep;
 use super::softmax::{Tile, Weights};
-use super::{Call, KEY_BLOCK, TILE_ROWS, intersection};
+use super::{Call, KEY_BLOCK, TILE_ROWS, intersection, nothing};
 use crate::error::{check_indices, check_length};
 use crate::matmul::PANEL_VECTORS;
 use crate::matmul::tile::tile_rows;
@@ -30,6 +30,7 @@ const ROWS: usize = 48;
 /// Weights `[B, heads, rows, S]`, `[B, rows, S]` for the mean, from the statistics of [`super::forward`]; after dropout, as torch gives them.
 pub fn weights<T: Real>(call: &Call<'_, T>, maximum: &[T], inverse: &[T], chosen_ones: Chosen<'_>, to: &mut [T]) -> Result<()> {
     call.check()?;
+    assert!(call.pages.is_none(), "[attention] weights of a paged cache");
     let s = call.sizes;
     let Chosen { heads, rows, mean } = chosen_ones;
     check_indices("attention", "heads", heads, s.heads, None)?;
@@ -64,7 +65,11 @@ pub fn weights<T: Real>(call: &Call<'_, T>, maximum: &[T], inverse: &[T], chosen
             let biases = call.biases(b, h);
             for first in (0..n).step_by(KEY_BLOCK) {
                 let block = first..n.min(first + KEY_BLOCK);
-                let keys = Columns::new(call.k.matrix(b, key_head, block.clone(), s.width).transposed(), cut.len() <= TILE_ROWS, s.sources - first);
+                let keys = Columns::new(
+                    call.k.matrix(b, key_head, block.clone(), s.width).transposed(),
+                    cut.len() <= TILE_ROWS,
+                    s.sources - first,
+                );
                 let mut r = 0;
                 while r < cut.len() {
                     // Rows that follow each other share a tile.
@@ -74,7 +79,7 @@ pub fn weights<T: Real>(call: &Call<'_, T>, maximum: &[T], inverse: &[T], chosen
                         count += 1;
                     }
                     let mut seen: [Range<usize>; TILE_ROWS] = Default::default();
-                    let mut span = usize::MAX..0;
+                    let mut span = nothing();
                     for (i, seen) in (i..i + count).zip(&mut seen) {
                         let keys = call.trimmed(&biases, i, intersection(&call.visible(b, i), &block));
                         if !keys.is_empty() {
@@ -124,4 +129,3 @@ pub fn weights<T: Real>(call: &Call<'_, T>, maximum: &[T], inverse: &[T], chosen
     });
     Ok(())
 }
-
