@@ -166,7 +166,10 @@ MISUSE = [
     (lambda: nn.MultiheadAttention(8, 2)(X, X, X, key_lengths=[4, 1]), r"lengths: expected whole numbers from 0 to 3"),
     (lambda: F.scaled_dot_product_attention(X, X, X, np.ones((2, 2), bool), is_causal=True), r"is_causal: expected no attn_mask"),
     (lambda: F.scaled_dot_product_attention(X, X[..., :4], X), r"expected query \[L, E\]"),
-    (lambda: nn.TransformerEncoderLayer(8, 2, activation="selu"), r"activation: expected one of 'relu', 'gelu', got 'selu'"),
+    (
+        lambda: nn.TransformerEncoderLayer(8, 2, activation="selu"),
+        r"activation: expected one of 'relu', 'gelu', 'swiglu', got 'selu'",
+    ),
     (lambda: nn.Transformer(8, 2, 1, 1, 16)(X[..., :4], X), r"src and tgt: expected last dimension 8"),
     (lambda: nn.PositionalEncoding(8, max_len=2)(X), r"expected positions below max_len 2, got 2"),
 ]

@@ -1,14 +1,26 @@
 """Complete models: built from data in one line, trained, decoded and saved."""
 
 from pathlib import Path
+from typing import Any
 
+from .encoder_decoder import EncoderDecoder
 from .folder import load as _load
+from .language import LanguageModel
 from .seq2seq import Seq2Seq
+from .transformer import Transformer
+from .vision import VisionTransformer
+
+KINDS: dict[str, Any] = {
+    "Seq2Seq": Seq2Seq,
+    "Transformer": Transformer,
+    "LanguageModel": LanguageModel,
+    "VisionTransformer": VisionTransformer,
+}
 
 
-def load(path: str | Path) -> Seq2Seq:
+def load(path: str | Path) -> Any:
     """The model of a folder, whatever its kind."""
-    return _load(path, {"Seq2Seq": Seq2Seq})
+    return _load(path, KINDS)
 
 
-__all__ = ["Seq2Seq", "load"]
+__all__ = ["EncoderDecoder", "LanguageModel", "Seq2Seq", "Transformer", "VisionTransformer", "load"]

@@ -13,7 +13,6 @@ from ..interop import load_file, save_file, write_atomically
 
 #: Raised when a newer Weft writes what an older one cannot read.
 FORMAT_VERSION = 1
-VOCABULARIES = ("source_vocabulary", "target_vocabulary")
 
 
 def make_folder(path: str | Path) -> Path:
@@ -29,10 +28,10 @@ def make_folder(path: str | Path) -> Path:
 
 
 def save(model: Any, path: str | Path) -> None:
-    """Writes a model; the weights come last, so that a folder with weights is whole."""
+    """Writes a model and what its class names in VOCABULARIES; the weights come last, so that a folder with weights is whole."""
     path = make_folder(path)
     config = {"format_version": FORMAT_VERSION, "model": type(model).__name__, "options": model.options}
-    for name in VOCABULARIES:
+    for name in model.VOCABULARIES:
         write_atomically(path / f"{name}.json", getattr(model, name).to_json().encode())
     write_atomically(path / "config.json", (json.dumps(config, indent=2) + "\n").encode())
     save_file(model.state_dict(), path / "weights.safetensors", {"format_version": str(FORMAT_VERSION)})
@@ -66,7 +65,7 @@ def load(path: str | Path, classes: Mapping[str, Any]) -> Any:
     if name not in classes:
         raise CheckpointError(f"{path}: a model of kind {name!r}, this Weft knows {', '.join(classes)}")
     try:
-        vocabularies = [Vocabulary.from_json(_read(path / f"{v}.json")) for v in VOCABULARIES]
+        vocabularies = [Vocabulary.from_json(_read(path / f"{v}.json")) for v in classes[name].VOCABULARIES]
         model = classes[name](*vocabularies, **options)
     except (ConfigError, TypeError) as error:
         raise CheckpointError(f"{path / 'config.json'}: {error}") from None

@@ -2,6 +2,8 @@
 
 from . import functional, init, utils
 from .attention import Attention
+from .batch_norm import BatchNorm1d
+from .cache import KeyValueCache
 from .cells import GRUCell, LSTMCell, RNNCell
 from .container import ModuleList, Sequential
 from .layers import GELU, CrossEntropyLoss, Dropout, Embedding, LayerNorm, Linear, ReLU, RMSNorm, Sigmoid, Tanh
@@ -26,10 +28,12 @@ __all__ = [
     "LSTM",
     "RNN",
     "Attention",
+    "BatchNorm1d",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
     "GRUCell",
+    "KeyValueCache",
     "LSTMCell",
     "LayerNorm",
     "Linear",

@@ -22,9 +22,9 @@ from ..random import default_generator
 from .functional_attention import multi_head_attention_forward, scaled_dot_product_attention
 
 __all__ = [
-    "add_layer_norm", "add_rms_norm", "attention", "cross_entropy", "dropout", "embedding", "gelu", "layer_norm", "linear",
-    "linear_cross_entropy", "log_softmax", "multi_head_attention_forward", "relu", "rms_norm", "scaled_dot_product_attention",
-    "sigmoid", "softmax", "tanh",
+    "add_layer_norm", "add_rms_norm", "attention", "batch_norm", "cross_entropy", "dropout", "embedding", "gelu", "layer_norm",
+    "linear", "linear_cross_entropy", "log_softmax", "multi_head_attention_forward", "relu", "rms_norm",
+    "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "swiglu", "tanh",
 ]  # fmt: skip
 
 
@@ -68,6 +68,83 @@ def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
 def gelu(input: Any, approximate: str = "none") -> Tensor:
     """input · Φ(input) (Hendrycks & Gimpel 2016); `approximate="tanh"` for the approximation."""
     return _gelu(as_tensor(input), approximate)
+
+
+def silu(input: Any) -> Tensor:
+    """x · sigmoid(x) (Elfwing et al. 2018; "swish").
+
+    >>> F.silu(weft.tensor([0.0])).tolist()
+    [0.0]
+    """
+    x = as_tensor(input)
+    return x * sigmoid(x)
+
+
+def swiglu(input: Any) -> Tensor:
+    """silu(a) · b for the halves a, b of the last axis (Shazeer 2020, "GLU variants", without its products): [..., 2 · D] → [..., D].
+
+    >>> F.swiglu(weft.ones(3, 8)).shape
+    (3, 4)
+    """
+    x = as_tensor(input)
+    if x.ndim == 0 or x.shape[-1] % 2:
+        raise shape_error("swiglu", "input", "an even last dimension", x.shape)
+    half = x.shape[-1] // 2
+    return silu(x[..., :half]) * x[..., half:]
+
+
+def batch_norm(
+    input: Any,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    lengths: Any = None,
+) -> Tensor:
+    """Each channel of [N, C] or [N, C, L] normalized over the batch (Ioffe & Szegedy 2015, alg. 1), as torch's function of this name.
+
+    In training by the batch's mean and biased variance, which also move the running ones (unbiased there) by `momentum`; else by the
+    running ones. `lengths` [N]: steps of [N, C, L] beyond count in no statistic and give zeros.
+    """
+    x = as_tensor(input)
+    if x.ndim not in (2, 3):
+        raise shape_error("batch_norm", "input", "shape [N, C] or [N, C, L]", x.shape)
+    channels = x.shape[1]
+    for name, t in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+        if t is not None and t.shape != (channels,):
+            raise shape_error("batch_norm", name, f"shape [{channels}]", t.shape)
+    if lengths is not None and x.ndim != 3:
+        raise shape_error("batch_norm", "input", "shape [N, C, L] beside lengths", x.shape)
+    axes, wide = ((0,), (1, channels)) if x.ndim == 2 else ((0, 2), (1, channels, 1))
+    keep, count = None, math.prod(x.shape) // max(1, channels)
+    if lengths is not None:
+        sizes = as_lengths("batch_norm", lengths, x.shape[0], x.shape[2])
+        assert sizes is not None
+        keep, count = np.arange(x.shape[2]) < sizes[:, None, None], int(sizes.sum())
+        x = x.masked_fill(~keep, 0.0)
+    if training or running_mean is None or running_var is None:
+        if training and count < 2:
+            raise ShapeError(f"[batch_norm] input: expected more than one value a channel in training, got {count}")
+        mean = x.sum(axes, keepdim=True) * (1.0 / count)
+        centred = x - mean
+        if keep is not None:
+            centred = centred.masked_fill(~keep, 0.0)
+        var = (centred * centred).sum(axes, keepdim=True) * (1.0 / count)
+        if training and running_mean is not None and running_var is not None:
+            for running, now in ((running_mean, mean._array), (running_var, var._array * (count / (count - 1)))):
+                running.copy_(running._array * (1 - momentum) + now.reshape(-1).astype(running.dtype) * momentum)
+    else:
+        centred, var = x - running_mean.reshape(wide), running_var.reshape(wide)
+    y = centred / (var + eps).sqrt()
+    if weight is not None:
+        y = y * weight.reshape(wide)
+    if bias is not None:
+        y = y + bias.reshape(wide)
+    return y if keep is None else y.masked_fill(~keep, 0.0)
 
 
 def _normalize(

@@ -26,9 +26,11 @@ def _activation(activation: str | Callable[..., Tensor]) -> tuple[str | None, Ca
         return "relu", None
     if activation in ("gelu", F.gelu):
         return "gelu", None
+    if activation == "swiglu":
+        return None, F.swiglu
     if callable(activation):
         return None, activation
-    raise choice_error("transformer", "activation", ("relu", "gelu"), activation)
+    raise choice_error("transformer", "activation", ("relu", "gelu", "swiglu"), activation)
 
 
 class _Layer(Module):
@@ -52,7 +54,9 @@ class _Layer(Module):
             raise range_error("transformer", "dropout", "a number from 0 to 1", dropout)
         self._fused, self._other = _activation(activation)
         self.norm_first = norm_first
-        self.linear1 = Linear(d_model, dim_feedforward, bias=bias, dtype=dtype)
+        # SwiGLU's product has a half for the gate and one for the values.
+        wide = 2 * dim_feedforward if activation == "swiglu" else dim_feedforward
+        self.linear1 = Linear(d_model, wide, bias=bias, dtype=dtype)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias=bias, dtype=dtype)
         for i in range(1, norms + 1):
@@ -99,9 +103,13 @@ class TransformerEncoderLayer(_Layer):
         bias: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        rotary: float | None = None,
     ) -> None:
         super().__init__()
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, device=device, dtype=dtype)
+        self.self_attn = MultiheadAttention(
+            d_model, nhead, dropout, bias, batch_first=batch_first, device=device, dtype=dtype, rotary=rotary
+        )
         self._setup(d_model, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias, dtype, 2)
 
     def forward(
@@ -152,9 +160,13 @@ class TransformerDecoderLayer(_Layer):
         bias: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        rotary: float | None = None,
     ) -> None:
         super().__init__()
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, device=device, dtype=dtype)
+        self.self_attn = MultiheadAttention(
+            d_model, nhead, dropout, bias, batch_first=batch_first, device=device, dtype=dtype, rotary=rotary
+        )
         self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
         self._setup(d_model, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias, dtype, 3)
 
@@ -348,7 +360,7 @@ class Transformer(Module):
 class PositionalEncoding(Module):
     """x + p for positions 0, 1, …: sines and cosines (Vaswani et al. 2017, §3.5), or learned vectors; dropout after it.
 
-    x [T, B, E] ([B, T, E] with `batch_first`); `start`: the position of the first step, for a sequence in pieces.
+    x [T, B, E] ([B, T, E] with `batch_first`); `start`: the position of the first step, for sequences in pieces.
 
     >>> weft.nn.PositionalEncoding(4)(weft.zeros(2, 1, 4))[1, 0].numpy().round(3).tolist()
     [0.8410000205039978, 0.5400000214576721, 0.009999999776482582, 1.0]
@@ -381,13 +393,16 @@ class PositionalEncoding(Module):
             table[:, 1::2] = np.cos(angles)[:, : d_model // 2]
             self.register_buffer("positions", Tensor(table.astype(np.float32 if dtype is None else dtype)))
 
-    def forward(self, input: Any, start: int = 0) -> Tensor:
-        """The same shape."""
+    def forward(self, input: Any, start: Any = 0) -> Tensor:
+        """The same shape; `start` is one number, or one for each sequence [B]."""
         x = as_tensor(input)
         steps = x.shape[1 if self.batch_first else 0]
-        if start < 0 or start + steps > self.max_len:
-            raise ConfigError(
-                f"[positional_encoding] input: expected positions below max_len {self.max_len}, got {start + steps - 1}"
-            )
-        p = self.positions[start : start + steps]
+        first = np.asarray(start)
+        if first.min(initial=0) < 0 or first.max(initial=0) + steps > self.max_len:
+            got = first.max(initial=0) + steps - 1
+            raise ConfigError(f"[positional_encoding] input: expected positions below max_len {self.max_len}, got {got}")
+        if first.ndim:
+            at = np.arange(steps) + first[:, None]
+            return self.dropout(x + self.positions[at if self.batch_first else at.T])
+        p = self.positions[int(first) : int(first) + steps]
         return self.dropout(x + (p if self.batch_first else p.unsqueeze(1)))

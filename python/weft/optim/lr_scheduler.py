@@ -75,6 +75,27 @@ class Cosine(Linear):
         return self.end + (1.0 - self.end) * 0.5 * (1.0 + math.cos(math.pi * gone))
 
 
+class Noam(LRScheduler):
+    """d_model^(−½) · min(n^(−½), n · warmup^(−3/2)) times the group's rate at step n = 1, 2, … (Vaswani et al. 2017, eq. 3).
+
+    The optimizer's own rate is the factor of later implementations; 1 gives the paper's rates.
+
+    >>> optimizer = weft.optim.Adam(model.parameters(), lr=1.0, betas=(0.9, 0.98), eps=1e-9)      # doctest: +SKIP
+    >>> schedule = weft.optim.lr_scheduler.Noam(optimizer, d_model=512)                           # doctest: +SKIP
+    """
+
+    def __init__(self, optimizer: Optimizer, d_model: int, warmup: int = 4000) -> None:
+        if d_model < 1 or warmup < 1:
+            raise range_error("lr_scheduler", "d_model and warmup", "whole numbers of at least 1", (d_model, warmup))
+        self.d_model, self.warmup_steps = d_model, warmup
+        super().__init__(optimizer)
+
+    def factor(self, step: int) -> float:
+        """The rate of the paper."""
+        n = step + 1
+        return self.d_model**-0.5 * min(n**-0.5, n * self.warmup_steps**-1.5)
+
+
 class InverseSquareRoot(LRScheduler):
     """√(warmup / step) after the warm-up (Vaswani et al. 2017, §5.3, scaled to the initial rate)."""
 

@@ -158,28 +158,41 @@ struct Pass<'a, T> {
     gradients: Gradients<'a, T>,
 }
 
-/// Buffers of a walk.
+/// Buffers of a thread.
 struct Tiles<T> {
     scores: Scratch<T>,
     gradients: Scratch<T>,
     keep: Scratch<T>,
     biases: [Scratch<T>; 2],
+    /// Keys for dQ, in panels.
+    keys: Scratch<T>,
+    /// Queries and dO across and down.
+    panels: [Scratch<T>; 4],
+    /// Which keys each row sees, and which rows see each key.
+    sees: Vec<Range<usize>>,
+    seen: Vec<Range<usize>>,
 }
 
 impl<T: Real> Pass<'_, T> {
-    /// The tiles of `rows` by `keys` of one key head: dQ of the rows, dK and dV of the keys, as wanted.
-    fn walk(&self, b: usize, key_head: usize, rows: Range<usize>, keys: Range<usize>, wanted: Wanted) {
-        let s = &self.call.sizes;
-        let group = s.heads / s.key_heads;
-        let size = KEYS * ROWS;
-        let biases = self.call.mask.biases.len();
+    fn tiles(&self) -> Tiles<T> {
+        let (size, biases) = (KEYS * ROWS, self.call.mask.biases.len());
         let bias = |n: usize| scratch(if n < biases { size } else { 0 });
-        let mut tiles = Tiles {
+        Tiles {
             scores: scratch(size),
             gradients: scratch(size),
             keep: scratch(if self.keep.is_some() { size } else { 0 }),
             biases: [bias(0), bias(1)],
-        };
+            keys: scratch(0),
+            panels: std::array::from_fn(|_| scratch(0)),
+            sees: Vec::with_capacity(ROWS),
+            seen: Vec::with_capacity(KEYS),
+        }
+    }
+
+    /// The tiles of `rows` by `keys` of one key head: dQ of the rows, dK and dV of the keys, as wanted.
+    fn walk(&self, tiles: &mut Tiles<T>, b: usize, key_head: usize, rows: Range<usize>, keys: Range<usize>, wanted: Wanted) {
+        let s = &self.call.sizes;
+        let group = s.heads / s.key_heads;
         if wanted.keys {
             // SAFETY: these keys belong to this walk alone.
             unsafe {
@@ -189,12 +202,17 @@ impl<T: Real> Pass<'_, T> {
         }
         let few = rows.len() <= ROWS;
         let packed = wanted.rows.then(|| {
-            Columns::new(self.call.k.matrix(b, key_head, keys.start..keys.end.min(self.call.length(b)), s.width), few, s.width)
+            Columns::new(
+                self.call.k.matrix(b, key_head, keys.start..keys.end.min(self.call.length(b)), s.width),
+                few,
+                s.width,
+                &mut tiles.keys,
+            )
         });
         for h in key_head * group..(key_head + 1) * group {
             for first in rows.clone().step_by(ROWS) {
                 let some = first..rows.end.min(first + ROWS);
-                self.rows(b, h, key_head, some, &keys, wanted, packed.as_ref(), &mut tiles);
+                self.rows(b, h, key_head, some, &keys, wanted, packed.as_ref(), tiles);
             }
         }
     }
@@ -214,10 +232,11 @@ impl<T: Real> Pass<'_, T> {
         let s = &self.call.sizes;
         let biases = self.call.biases(b, h);
         let mut span = nothing();
-        let mut sees: [Range<usize>; ROWS] = [const { 0..0 }; ROWS];
-        for (i, sees) in rows.clone().zip(&mut sees) {
-            *sees = self.call.visible(b, i);
-            let seen = self.call.trimmed(&biases, i, intersection(sees, keys));
+        tiles.sees.clear();
+        for i in rows.clone() {
+            let sees = self.call.visible(b, i);
+            let seen = self.call.trimmed(&biases, i, intersection(&sees, keys));
+            tiles.sees.push(sees);
             if !seen.is_empty() {
                 span = span.start.min(seen.start)..span.end.max(seen.end);
             }
@@ -234,8 +253,11 @@ impl<T: Real> Pass<'_, T> {
         }
         let q = self.call.q.matrix(b, h, rows.clone(), s.width);
         let d = self.d_context.matrix(b, h, rows.clone(), s.values);
-        let (q_across, d_across) = (Columns::new(q.transposed(), false, 0), Columns::new(d.transposed(), false, 0));
-        let down = wanted.keys.then(|| (Columns::new(q, false, 0), Columns::new(d, false, 0)));
+        let few = s.targets <= ROWS;
+        let [q_store, d_store, q_more, d_more] = &mut tiles.panels;
+        let (q_across, d_across) =
+            (Columns::new(q.transposed(), false, 0, q_store), Columns::new(d.transposed(), false, 0, d_store));
+        let down = wanted.keys.then(|| (Columns::new(q, few, s.width, q_more), Columns::new(d, few, s.values, d_more)));
         let stride = rows.len().next_multiple_of(16);
         let (mut maximum, mut inverse, mut delta) = ([T::ZERO; ROWS], [T::ZERO; ROWS], [T::ZERO; ROWS]);
         let at = (b * s.heads + h) * s.targets;
@@ -249,7 +271,7 @@ impl<T: Real> Pass<'_, T> {
         let mut begun = false;
         for block in (span.start / KEYS * KEYS..span.end).step_by(KEYS) {
             let some = block.max(keys.start)..(block + KEYS).min(span.end);
-            let seen = seen_by(&sees[..rows.len()], &some);
+            seen_by(&tiles.sees, &some, &mut tiles.seen);
             let count = some.len();
             let k = self.call.k.matrix(b, key_head, some.clone(), s.width);
             let v = self.call.v.matrix(b, key_head, some.clone(), s.values);
@@ -294,7 +316,7 @@ impl<T: Real> Pass<'_, T> {
                     scores: p,
                     gradients: g,
                     stride,
-                    rows: &seen[..count],
+                    rows: &tiles.seen,
                     scale: self.scale,
                     maximum: &maximum,
                     inverse: &inverse,
@@ -359,19 +381,18 @@ unsafe fn clear<T: Real>(matrix: crate::MatrixViewMut<'_, T>) {
 }
 
 /// The rows that see each of `keys`, from the keys that each row sees, whose ends ascend.
-fn seen_by(sees: &[Range<usize>], keys: &Range<usize>) -> [Range<usize>; KEYS] {
-    let mut seen = [const { 0..0 }; KEYS];
+fn seen_by(sees: &[Range<usize>], keys: &Range<usize>, seen: &mut Vec<Range<usize>>) {
+    seen.clear();
     let (mut start, mut end) = (0, 0);
-    for (key, seen) in keys.clone().zip(&mut seen) {
+    for key in keys.clone() {
         while start < sees.len() && sees[start].end <= key {
             start += 1;
         }
         while end < sees.len() && sees[end].start <= key {
             end += 1;
         }
-        *seen = start..end.max(start);
+        seen.push(start..end.max(start));
     }
-    seen
 }
 
 /// Gradients of q, k and v from that of the context.
@@ -402,22 +423,33 @@ pub fn backward<T: Real>(
     let threads = threads_for(5.0 * call.operations());
     if heads >= threads {
         let wanted = Wanted { rows: true, keys: true };
-        jobs(threads, heads, |job| pass.walk(job / s.key_heads, job % s.key_heads, 0..s.targets, 0..s.sources, wanted));
+        let all = (0..s.targets, 0..s.sources);
+        jobs(
+            threads,
+            heads,
+            || pass.tiles(),
+            |tiles, job| pass.walk(tiles, job / s.key_heads, job % s.key_heads, all.0.clone(), all.1.clone(), wanted),
+        );
         return Ok(());
     }
     let row_blocks = s.targets.div_ceil(ROWS * 2);
     let key_blocks = s.sources.div_ceil(KEYS * 2);
-    jobs(threads, heads * (row_blocks + key_blocks), |job| {
-        let (head, index) = (job % heads, job / heads);
-        let (b, h) = (head / s.key_heads, head % s.key_heads);
-        if index < key_blocks {
-            let keys = index * KEYS * 2..s.sources.min((index + 1) * KEYS * 2);
-            pass.walk(b, h, 0..s.targets, keys, Wanted { rows: false, keys: true });
-        } else {
-            let index = index - key_blocks;
-            let rows = index * ROWS * 2..s.targets.min((index + 1) * ROWS * 2);
-            pass.walk(b, h, rows, 0..s.sources, Wanted { rows: true, keys: false });
-        }
-    });
+    jobs(
+        threads,
+        heads * (row_blocks + key_blocks),
+        || pass.tiles(),
+        |tiles, job| {
+            let (head, index) = (job % heads, job / heads);
+            let (b, h) = (head / s.key_heads, head % s.key_heads);
+            if index < key_blocks {
+                let keys = index * KEYS * 2..s.sources.min((index + 1) * KEYS * 2);
+                pass.walk(tiles, b, h, 0..s.targets, keys, Wanted { rows: false, keys: true });
+            } else {
+                let index = index - key_blocks;
+                let rows = index * ROWS * 2..s.targets.min((index + 1) * ROWS * 2);
+                pass.walk(tiles, b, h, rows, 0..s.sources, Wanted { rows: true, keys: false });
+            }
+        },
+    );
     Ok(())
 }

@@ -42,7 +42,7 @@ pub(super) struct Columns<T> {
 
 enum Source<T> {
     /// Panels of packed columns.
-    Packed(Scratch<T>),
+    Packed(*const T),
     /// Rows where they lie.
     InPlace(*const T, usize),
     /// Pages of a cache side by side: [`PAGE`] columns each, rows `PAGE` apart.
@@ -56,20 +56,21 @@ const PAGES: usize = KEY_BLOCK / PAGE;
 
 impl<T: Real> Columns<T> {
     /// Columns that tiles read whole vectors of; they lie well without packing where `readable` of them exist behind the first.
-    pub fn new(view: MatrixView<'_, T>, few_rows: bool, readable: usize) -> Self {
+    /// What is packed lies in `store`, which outlives the columns and is not touched while they are read.
+    pub fn new(view: MatrixView<'_, T>, few_rows: bool, readable: usize, store: &mut Scratch<T>) -> Self {
         let (rows, cols) = (view.rows, view.cols);
         let whole = cols.next_multiple_of(T::WIDTH);
         if few_rows && view.col_stride == 1 && view.row_stride >= 0 && whole <= readable {
             return Self { source: Source::InPlace(view.pointer, view.row_stride as usize), rows, cols };
         }
         let width = panel_width::<T>();
-        let mut packed = scratch::<T>(rows * whole);
+        let packed = room(store, rows * whole);
         for first in (0..cols).step_by(width) {
-            let to = packed[rows * first..].as_mut_ptr();
+            let to = packed.wrapping_add(rows * first);
             // SAFETY: the panel's columns lie within the view, and the buffer holds whole vectors of them.
             unsafe { pack_panel(view, 0..rows, first, (whole - first).min(width), to) };
         }
-        Self { source: Source::Packed(packed), rows, cols }
+        Self { source: Source::Packed(packed.cast_const()), rows, cols }
     }
 
     /// First row and stride of the panel that begins at column `first`, from `row` on.
@@ -78,7 +79,7 @@ impl<T: Real> Columns<T> {
             Source::InPlace(pointer, stride) => (pointer.wrapping_add(row * stride + first), *stride),
             Source::Packed(packed) => {
                 let stride = (self.cols.next_multiple_of(T::WIDTH) - first).min(panel_width::<T>());
-                (packed.as_ptr().wrapping_add(self.rows * first + row * stride), stride)
+                (packed.wrapping_add(self.rows * first + row * stride), stride)
             }
             Source::Across(pages) => (pages[first / PAGE].wrapping_add(row * PAGE + first % PAGE), PAGE),
             Source::Down(pages, stride) => (pages[row / PAGE].wrapping_add(row % PAGE * stride + first), *stride),
@@ -89,6 +90,14 @@ impl<T: Real> Columns<T> {
     fn run(&self, row: usize) -> usize {
         if let Source::Down(..) = self.source { (row / PAGE + 1) * PAGE } else { self.rows }
     }
+}
+
+/// The first of at least `len` numbers of a store that grows.
+pub(super) fn room<T: Real>(store: &mut Scratch<T>, len: usize) -> *mut T {
+    if store.len() < len {
+        *store = scratch(len);
+    }
+    store.as_mut_ptr()
 }
 
 /// A of a small product: `rows` rows, `stride` apart.
@@ -167,6 +176,8 @@ struct Buffers<T> {
     scores: Scratch<T>,
     product: Scratch<T>,
     keep: Scratch<T>,
+    keys: Scratch<T>,
+    values: Scratch<T>,
 }
 
 struct Pass<'a, T> {
@@ -182,10 +193,12 @@ impl<T: Real> Pass<'_, T> {
             scores: scratch(TILE_ROWS * KEY_BLOCK),
             product: scratch(TILE_ROWS * self.call.sizes.values),
             keep: scratch(if self.keep.is_some() { KEY_BLOCK } else { 0 }),
+            keys: scratch(0),
+            values: scratch(0),
         }
     }
 
-    fn keys(&self, b: usize, head: usize, keys: Range<usize>, few_rows: bool) -> Keys<T> {
+    fn keys(&self, b: usize, head: usize, keys: Range<usize>, few_rows: bool, buffers: &mut Buffers<T>) -> Keys<T> {
         let s = &self.call.sizes;
         let head = head / (s.heads / s.key_heads);
         let first = keys.start;
@@ -205,7 +218,11 @@ impl<T: Real> Pass<'_, T> {
         }
         let k = self.call.k.matrix(b, head, keys.clone(), s.width).transposed();
         let v = self.call.v.matrix(b, head, keys, s.values);
-        Keys { first, k: Columns::new(k, few_rows, s.sources - first), v: Columns::new(v, few_rows, s.values) }
+        Keys {
+            first,
+            k: Columns::new(k, few_rows, s.sources - first, &mut buffers.keys),
+            v: Columns::new(v, few_rows, s.values, &mut buffers.values),
+        }
     }
 
     /// One tile of rows on one block of keys: its statistics, and its product in `to`; nothing where no row sees a key.
@@ -274,13 +291,20 @@ impl<T: Real> Pass<'_, T> {
     }
 
     /// `rows` of one head through all their keys.
-    fn rows(&self, b: usize, h: usize, rows: Range<usize>, context: &ViewMut<'_, T>, statistics: Option<[&mut [T]; 2]>) {
+    fn rows(
+        &self,
+        (b, h): (usize, usize),
+        rows: Range<usize>,
+        context: &ViewMut<'_, T>,
+        statistics: Option<[&mut [T]; 2]>,
+        (buffers, own): &mut (Buffers<T>, [Scratch<T>; 2]),
+    ) {
         let s = &self.call.sizes;
         let few = rows.len() <= IN_PLACE_ROWS;
         let tallest = tile_rows(self.choice, PANEL_VECTORS);
         let tiles = rows.len().div_ceil(tallest);
-        let mut buffers = self.buffers();
-        let (mut maximum, mut sum) = (scratch::<T>(rows.len()), scratch::<T>(rows.len()));
+        let [maximum, sum] = own;
+        let (maximum, sum) = (&mut maximum[..rows.len()], &mut sum[..rows.len()]);
         maximum.fill(T::NEG_INFINITY);
         sum.fill(T::ZERO);
         let seen = self.call.seen(b, &rows);
@@ -289,14 +313,14 @@ impl<T: Real> Pass<'_, T> {
         let first_block = seen.start / KEY_BLOCK;
         for block in first_block..seen.end.div_ceil(KEY_BLOCK) {
             let end = seen.end.min((block + 1) * KEY_BLOCK);
-            let keys = self.keys(b, h, block * KEY_BLOCK..end, few);
+            let keys = self.keys(b, h, block * KEY_BLOCK..end, few, buffers);
             for tile in 0..tiles {
                 let cut = part(rows.len(), tiles, tile);
                 let to = out.pointer.wrapping_offset(cut.start as isize * out.row_stride);
                 let some = rows.start + cut.start..rows.start + cut.end;
                 let alone = block == first_block;
                 let product = if alone { (to, out.row_stride) } else { (buffers.product.as_mut_ptr(), s.values as isize) };
-                let Some(result) = self.tile(b, h, &some, &keys, end, &mut buffers, product) else { continue };
+                let Some(result) = self.tile(b, h, &some, &keys, end, buffers, product) else { continue };
                 let (maximum, sum) = (&mut maximum[cut.clone()], &mut sum[cut.clone()]);
                 if alone {
                     maximum.copy_from_slice(&result.maximum[..cut.len()]);
@@ -321,10 +345,10 @@ impl<T: Real> Pass<'_, T> {
                 }
             }
         }
-        self.finish(&mut maximum, &mut sum, (out.pointer, out.row_stride));
+        self.finish(maximum, sum, (out.pointer, out.row_stride));
         if let Some([all_maxima, all_inverses]) = statistics {
-            all_maxima.copy_from_slice(&maximum);
-            all_inverses.copy_from_slice(&sum);
+            all_maxima.copy_from_slice(maximum);
+            all_inverses.copy_from_slice(sum);
         }
     }
 
@@ -362,15 +386,20 @@ pub(super) fn drop_row<T: Real>(
 }
 
 /// Calls `f(job)` for every job, threads taking the next one when they have done theirs: what a job gives does not depend on who does it.
-pub(super) fn jobs(threads: usize, count: usize, f: impl Fn(usize) + Sync) {
+///
+/// `own` makes what a thread keeps from job to job.
+pub(super) fn jobs<S>(threads: usize, count: usize, own: impl Fn() -> S + Sync, f: impl Fn(&mut S, usize) + Sync) {
     let next = AtomicUsize::new(0);
-    parallel::run(threads.min(count.max(1)), &|_| {
+    let threads = threads.min(count.max(1));
+    let some = (count / (16 * threads)).max(1);
+    parallel::run(threads, &|_| {
+        let mut state = own();
         loop {
-            let job = next.fetch_add(1, Ordering::Relaxed);
-            if job >= count {
+            let first = next.fetch_add(some, Ordering::Relaxed);
+            if first >= count {
                 return;
             }
-            f(job);
+            (first..count.min(first + some)).for_each(|job| f(&mut state, job));
         }
     });
 }
@@ -405,14 +434,15 @@ pub fn forward<T: Real>(call: &Call<'_, T>, context: ViewMut<'_, T>, statistics:
     }
     let parts = s.targets.div_ceil(rows);
     let shared = &shared;
-    jobs(threads, heads * parts, |job| {
+    let own = || (pass.buffers(), [scratch(rows), scratch(rows)]);
+    jobs(threads, heads * parts, own, |own, job| {
         let (head, index) = (job / parts, job % parts);
         let (b, h) = (head / s.heads, head % s.heads);
         let rows = part(s.targets, parts, index);
         let at = head * s.targets + rows.start..head * s.targets + rows.end;
         // SAFETY: rows of different jobs are disjoint.
         let statistics = shared.as_ref().map(|(m, l)| unsafe { [m.slice(at.clone()), l.slice(at.clone())] });
-        pass.rows(b, h, rows, &context, statistics);
+        pass.rows((b, h), rows, &context, statistics, own);
     });
     Ok(())
 }
@@ -440,7 +470,7 @@ fn split<T: Real>(
                 let end = seen.end.min((block + 1) * KEY_BLOCK);
                 let keys = (block * KEY_BLOCK).max(seen.start / KEY_BLOCK * KEY_BLOCK)..end;
                 if !keys.is_empty() {
-                    let keys = pass.keys(b, h, keys, true);
+                    let keys = pass.keys(b, h, keys, true, &mut buffers);
                     let result = pass.tile(b, h, &rows, &keys, end, &mut buffers, (to.at(block * size), s.values as isize));
                     // SAFETY: each block is one thread's.
                     unsafe { found.write(block, result) };

@@ -47,11 +47,10 @@ pub fn weights<T: Real>(call: &Call<'_, T>, maximum: &[T], inverse: &[T], chosen
     let tallest = tile_rows(choice, PANEL_VECTORS);
     let all = Shared(to.as_mut_ptr());
     let threads = threads_for(2.0 * (s.batch * heads.len() * size * s.width) as f64);
-    jobs(threads, s.batch * parts, |job| {
+    let own = || (scratch::<T>(TILE_ROWS * KEY_BLOCK), scratch::<T>(if keep.is_some() { KEY_BLOCK } else { 0 }), scratch::<T>(0));
+    jobs(threads, s.batch * parts, own, |(scores, mask, store), job| {
         let (b, index) = (job / parts, job % parts);
         let cut = part(rows.len(), parts, index);
-        let mut scores = scratch::<T>(TILE_ROWS * KEY_BLOCK);
-        let mut mask = scratch::<T>(if keep.is_some() { KEY_BLOCK } else { 0 });
         let n = call.length(b);
         for (place, &h) in heads.iter().enumerate() {
             let h = h as usize;
@@ -69,6 +68,7 @@ pub fn weights<T: Real>(call: &Call<'_, T>, maximum: &[T], inverse: &[T], chosen
                     call.k.matrix(b, key_head, block.clone(), s.width).transposed(),
                     cut.len() <= TILE_ROWS,
                     s.sources - first,
+                    store,
                 );
                 let mut r = 0;
                 while r < cut.len() {
@@ -116,7 +116,7 @@ pub fn weights<T: Real>(call: &Call<'_, T>, maximum: &[T], inverse: &[T], chosen
                     for t in 0..count {
                         let row = &mut scores[t * KEY_BLOCK..];
                         if let Some(keep) = keep {
-                            drop_row(choice, keep, call.counters(b, h, i + t), first, &span, &mut mask, row);
+                            drop_row(choice, keep, call.counters(b, h, i + t), first, &span, mask, row);
                         }
                         let to = &mut to[(r - count + t) * s.sources + first..][span.clone()];
                         for (to, &weight) in to.iter_mut().zip(&row[span.clone()]) {
