@@ -77,3 +77,37 @@ def test_adding_problem(cell):
     x, y = module.examples(np.random.default_rng(0), 5, 10)
     assert x.shape == (10, 5, 2) and (x[..., 1].sum(0) == 2).all()
     np.testing.assert_allclose((x[..., 0] * x[..., 1]).sum(0), y, rtol=1e-6)
+
+
+def test_copy_task(capsys):
+    assert load("copy_task").main(["--updates", "500", "--length", "5"]) > 0.9
+    assert "copied exactly" in capsys.readouterr().out
+
+
+def test_vit_mnist(digits, tmp_path):
+    pytest.importorskip("matplotlib")
+    score = load("vit_mnist").main(
+        ["--folder", str(digits), "--hidden", "32", "--layers", "1", "--epochs", "1", "--out", str(tmp_path / "a.png")]
+    )
+    assert 0 <= score <= 1 and (tmp_path / "a.png").stat().st_size > 1000
+    images = np.zeros((3, 28, 28), np.uint8)
+    images[:, 14, 14] = 9
+    moved = load("vit_mnist").shifted(images, np.random.default_rng(1))
+    assert moved.shape == images.shape and (moved.sum((1, 2)) == 9).all() and (abs(np.argwhere(moved)[:, 1:] - 14) <= 2).all()
+
+
+def test_layer_norm_vs_batch_norm():
+    found = load("layer_norm_vs_batch_norm").main(["--updates", "120"])
+    assert found["layer", 64][1] < 1e-5 < found["batch", 64][1]
+    assert found["layer", 64][0] > 0.9
+
+
+def test_attention_cost():
+    found = load("attention_cost").main(["--lengths", "128", "1024", "--hidden", "64"])
+    assert found["tiles", 1024][1] < found["stored", 1024][1]
+
+
+def test_order_blind():
+    found = load("order_blind").main(["--updates", "250"])
+    assert found["none"][0] < 1e-5 and 0.35 < found["none"][1] < 0.65
+    assert all(found[kind][0] > 1e-3 and found[kind][1] > 0.9 for kind in ("sinusoidal", "learned", "rotary"))
