@@ -36,3 +36,24 @@ for cell in ("rnn", "lstm", "gru"):
     ROWS[f"{cell} MNIST rows B128 H128, training step with Adam"] = "mnist_rows", {"cell": cell, "b": 128, "h": 128}
     if cell != "rnn":
         ROWS[f"{cell} two layers, bidirectional, T100 B32 I256 H256 forward+backward"] = "recurrent_deep", plain
+
+for b, t, d, n in ((32, 64, 256, 4), (32, 128, 512, 8), (8, 512, 512, 8), (1, 4096, 256, 4)):
+    sizes = {"b": b, "t": t, "d": d, "n": n}
+    ROWS[f"attention B{b} T{t} D{d} N{n} forward"] = "attention", sizes
+    ROWS[f"attention B{b} T{t} D{d} N{n} forward+backward"] = "attention_step", sizes
+wide, long = {"b": 32, "t": 128, "d": 512, "n": 8}, {"b": 8, "t": 512, "d": 512, "n": 8}
+ROWS["attention B8 T512 D512 N8 causal, forward+backward"] = "attention_step", {**long, "causal": True}
+ROWS["attention B32 T128 D512 N8, half of it padding, forward+backward"] = "attention_step", {**wide, "half": True}
+ROWS["attention B32 T128 D512 N8, dropout 0.1, forward+backward"] = "attention_step", {**wide, "dropout": 0.1}
+ROWS["attention B8 T512 D512 N8, weights wanted, forward"] = "attention", {**long, "weights": True}
+ROWS["training step ViT: 17 tokens, D64, 4 layers, B128"] = "vit_step", {"patch": 7, "d": 64, "layers": 4, "n": 4, "b": 128}
+ROWS["training step ViT: 50 tokens, D128, 6 layers, B128"] = "vit_step", {"patch": 4, "d": 128, "layers": 6, "n": 4, "b": 128}
+ROWS["training step Transformer: D256, 3+3 layers, V8000, B64, S24"] = (
+    "transformer_step",
+    {"d": 256, "layers": 3, "v": 8000, "b": 64, "s": 24},
+)
+ROWS["training step GPT: D256, 6 layers, T256, B16"] = "gpt_step", {"d": 256, "layers": 6, "v": 256, "b": 16, "t": 256}
+for b in (1, 32):
+    sizes = {"d": 256, "layers": 3, "v": 8000, "b": b, "s": 24, "steps": 32}
+    ROWS[f"greedy decode Transformer D256 3+3 V8000 B{b}, 32 steps"] = "decode", sizes
+    ROWS[f"greedy decode Transformer D256 3+3 V8000 B{b}, 32 steps, PyTorch as nn.Transformer comes"] = "decode_again", sizes

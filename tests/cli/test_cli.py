@@ -46,6 +46,19 @@ def test_train_predict_evaluate_info(run):
 
 
 @pytest.mark.slow
+def test_a_transformer_has_the_same_life(run):
+    out = run / "transformer"
+    sizes = ("--model", "transformer", "--hidden", 32, "--heads", 2, "--layers", 1)
+    done = weft("train", run / "pairs.tsv", "--out", out, "--epochs", 2, "--quiet", *sizes)
+    assert done.returncode == 0, done.err
+    assert json.loads((out / "config.json").read_text())["model"] == "Transformer"
+    assert weft("predict", out, "abc", "--beam", 2).returncode == 0
+    assert 0 <= json.loads(weft("evaluate", out, run / "pairs.tsv", "--json", "--beam", 1).out)["token_error_rate"]
+    wrong = weft("train", run / "pairs.tsv", "--out", run / "x", "--model", "transformer", "--hidden", 30, "--heads", 4)
+    assert wrong.returncode == 2 and "num_heads: expected a divisor of embed_dim 30, got 4" in wrong.err
+
+
+@pytest.mark.slow
 def test_threads_and_isa_change_no_bit_of_a_training(run):
     weights = []
     for i, extra in enumerate([{}, {"WEFT_ISA": "portable"}, {"WEFT_ISA": "avx2"}]):

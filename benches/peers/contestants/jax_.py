@@ -165,3 +165,23 @@ def mnist_rows(cell, b, h):
         state[:] = jax.block_until_ready(compiled(*state))
 
     return run
+
+
+def attended(x, w, b, w_out, b_out, n, causal=False):
+    shape = (*x.shape[:2], n, x.shape[2] // n)
+    q, k, v = (part.reshape(shape) for part in jnp.split(x @ w.T + b, 3, -1))
+    return jax.nn.dot_product_attention(q, k, v, is_causal=causal).reshape(x.shape) @ w_out.T + b_out
+
+
+def attention_weights(d):
+    return numbers(3 * d, d) * d**-0.5, numbers(3 * d), numbers(d, d) * d**-0.5, numbers(d)
+
+
+def attention(b, t, d, n, weights=False):
+    return None if weights else ready(lambda x, *w: attended(x, *w, n), numbers(b, t, d), *attention_weights(d))
+
+
+def attention_step(b, t, d, n, causal=False, half=False, dropout=0.0):
+    if half or dropout:
+        return None
+    return both_ways(lambda x, *w: attended(x, *w, n, causal), numbers(b, t, d), numbers(b, t, d), *attention_weights(d))

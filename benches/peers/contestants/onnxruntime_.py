@@ -25,7 +25,9 @@ def session(nodes, inputs, constants):
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     held = [numpy_helper.from_array(x, name) for name, x in constants.items()]
     graph = helper.make_graph(nodes, "row", values, [output], held)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)], ir_version=9
+    )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     made = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -55,3 +57,18 @@ def recurrent(cell, t, b, i, h):
     node = helper.make_node(cell.upper(), ["x", "w", "r", "b"], ["y"], hidden_size=h, **options)
     scaled = {"w": (1, gates * h, i), "r": (1, gates * h, h), "b": (1, 2 * gates * h)}
     return session([node], {"x": numbers(t, b, i)}, {name: np.float32(0.05) * numbers(*shape) for name, shape in scaled.items()})
+
+
+def attention(b, t, d, n, weights=False):
+    """Three products, the fused attention of ONNX Runtime's own operators, and the output's product."""
+    if weights:
+        return None
+    nodes = []
+    for name in "qkv":
+        nodes.append(helper.make_node("MatMul", ["x", f"w{name}"], [f"p{name}"]))
+        nodes.append(helper.make_node("Add", [f"p{name}", f"b{name}"], [name]))
+    nodes.append(helper.make_node("MultiHeadAttention", ["q", "k", "v"], ["c"], domain="com.microsoft", num_heads=n))
+    nodes.append(helper.make_node("MatMul", ["c", "wo"], ["o"]))
+    nodes.append(helper.make_node("Add", ["o", "bo"], ["y"]))
+    constants = {f"w{name}": np.float32(d**-0.5) * numbers(d, d) for name in "qkvo"}
+    return session(nodes, {"x": numbers(b, t, d)}, {**constants, **{f"b{name}": numbers(d) for name in "qkvo"}})

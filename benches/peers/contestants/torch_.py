@@ -161,3 +161,150 @@ def mnist_rows(cell, b, h):
         optimizer.step()
 
     return run
+
+
+def attention(b, t, d, n, weights=False):
+    x, layer = tensor(b, t, d), torch.nn.MultiheadAttention(d, n, batch_first=True)
+    return quietly(lambda: layer(x, x, x, need_weights=weights))
+
+
+def attention_step(b, t, d, n, causal=False, half=False, dropout=0.0):
+    import numpy as np
+
+    x, g, layer = tensor(b, t, d, grad=True), tensor(b, t, d), torch.nn.MultiheadAttention(d, n, dropout, batch_first=True)
+    mask = torch.nn.Transformer.generate_square_subsequent_mask(t) if causal else None
+    padding = None
+    if half:
+        lengths = torch.as_tensor(np.random.default_rng(0).integers(1, t + 1, b))
+        padding = torch.arange(t) >= lengths[:, None]
+    leaves = [x, *layer.parameters()]
+
+    def run():
+        for leaf in leaves:
+            leaf.grad = None
+        layer(x, x, x, need_weights=False, attn_mask=mask, is_causal=causal, key_padding_mask=padding)[0].backward(g)
+
+    return run
+
+
+def training(model, loss):
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
+
+    def run():
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+
+    return run
+
+
+def encoder(d, n, layers):
+    layer = torch.nn.TransformerEncoderLayer(d, n, 4 * d, 0.1, "gelu", batch_first=True, norm_first=True)
+    return torch.nn.TransformerEncoder(layer, layers, torch.nn.LayerNorm(d), enable_nested_tensor=False)
+
+
+def vit_step(patch, d, layers, n, b):
+    side = 28 // patch
+    parts = torch.nn.ModuleDict(
+        {"patch": torch.nn.Linear(patch * patch, d), "body": encoder(d, n, layers), "head": torch.nn.Linear(d, 10)}
+    )
+    parts.register_parameter("token", torch.nn.Parameter(torch.zeros(1, 1, d)))
+    parts.register_parameter("positions", torch.nn.Parameter(torch.zeros(1, side * side + 1, d)))
+    x, y = tensor(b, 28, 28), torch.arange(b) % 10
+
+    def loss():
+        z = x.reshape(b, side, patch, side, patch).transpose(2, 3).reshape(b, side * side, -1)
+        z = torch.cat([parts.token.expand(b, 1, d), parts["patch"](z)], 1) + parts.positions
+        return F.cross_entropy(parts["head"](parts["body"](F.dropout(z, 0.1))[:, 0]), y)
+
+    return training(parts, loss)
+
+
+def transformer(d, layers, v, dropout=0.1):
+    parts = {"source": torch.nn.Embedding(v, d), "target": torch.nn.Embedding(v, d), "output": torch.nn.Linear(d, v)}
+    body = torch.nn.Transformer(d, 4, layers, layers, 4 * d, dropout, batch_first=True)
+    return torch.nn.ModuleDict({**parts, "body": body}), torch.randn(1024, d)
+
+
+def transformer_step(d, layers, v, b, s):
+    parts, positions = transformer(d, layers, v)
+    numbers = torch.arange(b * s).reshape(b, s) * 31 % v
+    mask = torch.nn.Transformer.generate_square_subsequent_mask(s)
+
+    def loss():
+        x, y = (F.dropout(parts[k](numbers) * d**0.5 + positions[:s], 0.1) for k in ("source", "target"))
+        z = parts["output"](parts["body"](x, y, tgt_mask=mask, tgt_is_causal=True))
+        return F.cross_entropy(z.reshape(-1, v), numbers.reshape(-1))
+
+    return training(parts, loss)
+
+
+def gpt_step(d, layers, v, b, t):
+    parts = torch.nn.ModuleDict(
+        {"table": torch.nn.Embedding(v, d), "body": encoder(d, 4, layers), "output": torch.nn.Linear(d, v)}
+    )
+    parts.register_parameter("positions", torch.nn.Parameter(torch.zeros(t, d)))
+    numbers = torch.arange(b * (t + 1)).reshape(b, t + 1) * 31 % v
+    mask = torch.nn.Transformer.generate_square_subsequent_mask(t)
+
+    def loss():
+        x = F.dropout(parts["table"](numbers[:, :-1]) + parts.positions, 0.1)
+        z = parts["output"](parts["body"](x, mask=mask, is_causal=True))
+        return F.cross_entropy(z.reshape(-1, v), numbers[:, 1:].reshape(-1))
+
+    return training(parts, loss)
+
+
+def decode_again(d, layers, v, b, s, steps):
+    parts, positions = transformer(d, layers, v)
+    parts.eval()
+    source = torch.arange(b)[:, None] * 31 + torch.arange(s)
+
+    def run():
+        memory = parts["body"].encoder(parts["source"](source) * d**0.5 + positions[:s])
+        tokens = torch.full((b, 1), 2)
+        for i in range(steps):
+            x = parts["target"](tokens) * d**0.5 + positions[: i + 1]
+            mask = torch.nn.Transformer.generate_square_subsequent_mask(i + 1)
+            y = parts["body"].decoder(x, memory, tgt_mask=mask, tgt_is_causal=True)
+            tokens = torch.cat([tokens, parts["output"](y[:, -1]).log_softmax(-1).argmax(-1, keepdim=True)], 1)
+
+    return quietly(run)
+
+
+def decode(d, layers, v, b, s, steps):
+    """The layers by hand, with keys and values kept."""
+    parts, positions = transformer(d, layers, v)
+    parts.eval()
+    source, heads = torch.arange(b)[:, None] * 31 + torch.arange(s), 4
+
+    def split(x):
+        return x.reshape(b, -1, heads, d // heads).transpose(1, 2)
+
+    def attend(layer, q, k, v):
+        y = F.scaled_dot_product_attention(q, k, v)
+        return layer.out_proj(y.transpose(1, 2).reshape(b, -1, d))
+
+    def run():
+        memory = parts["body"].encoder(parts["source"](source) * d**0.5 + positions[:s])
+        stack = parts["body"].decoder
+        kept = []
+        for layer in stack.layers:
+            w, bias = layer.multihead_attn.in_proj_weight, layer.multihead_attn.in_proj_bias
+            k, u = F.linear(memory, w[d:], bias[d:]).chunk(2, -1)
+            kept.append([split(k), split(u), torch.empty(b, heads, 0, d // heads), torch.empty(b, heads, 0, d // heads)])
+        tokens = torch.full((b,), 2)
+        for i in range(steps):
+            x = parts["target"](tokens)[:, None] * d**0.5 + positions[i]
+            for layer, own in zip(stack.layers, kept, strict=True):
+                a = layer.self_attn
+                q, k, u = F.linear(x, a.in_proj_weight, a.in_proj_bias).chunk(3, -1)
+                own[2], own[3] = torch.cat([own[2], split(k)], 2), torch.cat([own[3], split(u)], 2)
+                x = layer.norm1(x + attend(a, split(q), own[2], own[3]))
+                a = layer.multihead_attn
+                q = F.linear(x, a.in_proj_weight[:d], a.in_proj_bias[:d])
+                x = layer.norm2(x + attend(a, split(q), own[0], own[1]))
+                x = layer.norm3(x + layer.linear2(F.relu(layer.linear1(x))))
+            tokens = parts["output"](stack.norm(x)[:, 0]).log_softmax(-1).argmax(-1)
+
+    return quietly(run)

@@ -156,3 +156,73 @@ def mnist_rows(cell, b, h):
         optimizer.step()
 
     return run
+
+
+def attention(b, t, d, n, weights=False):
+    x, layer = tensor(b, t, d), weft.nn.MultiheadAttention(d, n, batch_first=True)
+    return quietly(lambda: layer(x, x, x, need_weights=weights))
+
+
+def attention_step(b, t, d, n, causal=False, half=False, dropout=0.0):
+    x, g, layer = tensor(b, t, d, grad=True), tensor(b, t, d), weft.nn.MultiheadAttention(d, n, dropout, batch_first=True)
+    lengths = np.random.default_rng(0).integers(1, t + 1, b) if half else None
+    leaves = [x, *layer.parameters()]
+
+    def run():
+        for leaf in leaves:
+            leaf.grad = None
+        layer(x, x, x, need_weights=False, is_causal=causal, key_lengths=lengths)[0].backward(g)
+
+    return run
+
+
+def training(model, loss):
+    optimizer = weft.optim.Adam(model.parameters(), lr=1e-4)
+
+    def run():
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+
+    return run
+
+
+def vit_step(patch, d, layers, n, b):
+    model = weft.models.VisionTransformer(28, patch, classes=10, hidden=d, layers=layers, heads=n, dropout=0.1)
+    x, y = tensor(b, 28, 28), np.arange(b) % 10
+    return training(model, lambda: model.loss(x, y))
+
+
+def transformer(d, layers, v, dropout=0.1):
+    words = weft.data.Vocabulary([f"w{i}" for i in range(v - 4)], "word")
+    return weft.models.Transformer(words, words, hidden=d, heads=4, layers=layers, dropout=dropout, tie="none")
+
+
+def transformer_step(d, layers, v, b, s):
+    model = transformer(d, layers, v)
+    numbers, lengths = np.arange(b * s).reshape(b, s) * 31 % (v - 4) + 4, np.full(b, s)
+    batch = weft.data.Batch(numbers, lengths, numbers, numbers, lengths)
+    return training(model, lambda: model.loss(batch))
+
+
+def gpt_step(d, layers, v, b, t):
+    words = weft.data.Vocabulary([f"w{i}" for i in range(v - 4)], "word")
+    model = weft.models.LanguageModel(words, cell="transformer", hidden=d, layers=layers, heads=4, dropout=0.1)
+    numbers = np.arange(b * (t + 1)).reshape(b, t + 1) * 31 % (v - 4) + 4
+    return training(model, lambda: model.loss(numbers))
+
+
+def decode(d, layers, v, b, s, steps):
+    model = transformer(d, layers, v).eval()
+    sources = [[(i * 31 + j) % (v - 4) + 4 for j in range(s)] for i in range(b)]
+
+    def run():
+        state, tokens = model.start(sources), np.full(b, 2)
+        for _ in range(steps):
+            scores, _, state = model.step(state, tokens)
+            tokens = scores.argmax(1)
+
+    return run
+
+
+decode_again = decode

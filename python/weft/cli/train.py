@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from .summary import write_summary
 
 #: How a Transformer is trained; the rest is what `train.fit` does by itself.
-TRANSFORMER: dict[str, Any] = {"lr": 1.5e-3, "warmup": 400, "label_smoothing": 0.1, "batch_tokens": 3072}
+TRANSFORMER: dict[str, Any] = {"lr": 1e-3, "warmup": 800, "label_smoothing": 0.1, "batch_tokens": 1024}
 
 
 def run(arguments: argparse.Namespace) -> int:

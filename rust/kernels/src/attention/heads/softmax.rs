@@ -59,18 +59,19 @@ impl<T: Real> Tile<'_, T> {
                     j += L::WIDTH;
                 }
             }
-            let mut j = first;
-            while j < start {
-                *row.add(j) = T::NEG_INFINITY;
-                j += 1;
+            // By lanes: single numbers written here would stall the loads that follow.
+            let lowest = L::splat(T::NEG_INFINITY);
+            if first < start {
+                let hidden = numbered::<L>().lt(L::splat(T::from_f64((start - first) as f64)));
+                L::select(hidden, lowest, L::load(row.add(first))).store(row.add(first));
             }
-            j = end;
-            while j < last {
-                *row.add(j) = T::NEG_INFINITY;
-                j += 1;
+            if end < last {
+                let j = last - L::WIDTH;
+                let visible = numbered::<L>().lt(L::splat(T::from_f64((end - j) as f64)));
+                L::select(visible, L::load(row.add(j)), lowest).store(row.add(j));
             }
             // Two chains, so that one hides the latency of the other; a maximum does not depend on the order.
-            let (mut best, mut other) = (L::splat(T::NEG_INFINITY), L::splat(T::NEG_INFINITY));
+            let (mut best, mut other) = (lowest, lowest);
             let mut j = first;
             while j + L::WIDTH < last {
                 best = best.max(L::load(row.add(j)));
@@ -102,6 +103,19 @@ impl<T: Real> Tile<'_, T> {
             }
         }
     }
+}
+
+/// 0, 1, 2, … in the lanes.
+#[inline(always)]
+fn numbered<L: Lanes>() -> L {
+    let mut numbers = [L::Elem::ZERO; 16];
+    let mut i = 0;
+    while i < 16 {
+        numbers[i] = L::Elem::from_f64(i as f64);
+        i += 1;
+    }
+    // SAFETY: 16 numbers are a whole vector of any kind.
+    unsafe { L::load(numbers.as_ptr()) }
 }
 
 /// Scores become numerators e^(score − maximum).
