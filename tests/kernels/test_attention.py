@@ -63,5 +63,8 @@ def test_refusals():
         F.attention(x, x[:1], x)
     with pytest.raises(weft.ConfigError, match=r"\[attention\] lengths: expected whole numbers from 0 to 3, got \[4, 1\]"):
         F.attention(x, x, x, lengths=[4, 1])
-    with pytest.raises(weft.ConfigError, match="expected one of 'dot', 'scaled_dot', 'general', 'additive', got 'cosine'"):
+    with pytest.raises(
+        weft.ConfigError,
+        match="expected one of 'dot', 'scaled_dot', 'general', 'additive', 'concat', 'mlp', 'location', got 'cosine'",
+    ):
         weft.nn.Attention(4, 4, "cosine")

@@ -70,7 +70,7 @@ def build_parser() -> Parser:
     train.add_argument("--layers", type=whole(1, 1000), metavar="N", help="layers on each side (seq2seq 1, transformer 3)")
     train.add_argument("--heads", type=whole(1, 1024), default=4, metavar="N", help="heads of a transformer (4)")
     train.add_argument("--cell", choices=("rnn", "lstm", "gru"), default="gru")
-    choices = ("dot", "scaled_dot", "general", "additive", "none")
+    choices = ("dot", "scaled_dot", "general", "additive", "concat", "mlp", "location", "none")
     train.add_argument("--attention", choices=choices, default="general")
     train.add_argument("--hidden", type=whole(2, 65536), metavar="N", help="units, an even number (seq2seq 256, transformer 128)")
     train.add_argument("--overwrite", action="store_true", help="replace a model that is in the folder already")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -22,8 +22,9 @@ from . import folder
 class EncoderDecoder(nn.Module):
     """The interface of `Seq2Seq` and `Transformer`.
 
-    A model has `options` (what its constructor was given), both vocabularies, `output` (features to logits), `features(batch)`, and for
-    decoding `start(inputs)` and `step(state, tokens)`.
+    A model has `options` (what its constructor was given), both vocabularies, `output` (features to logits), `features(batch)` [B, T, D] of
+    every target step with the true tokens before it given, and for decoding `start(inputs)` and `step(state, tokens)`, as
+    `decoding.Decodable` says.
     """
 
     VOCABULARIES = ("source_vocabulary", "target_vocabulary")
@@ -33,17 +34,11 @@ class EncoderDecoder(nn.Module):
     target_vocabulary: Vocabulary
     output: nn.Linear
 
-    def features(self, batch: Batch) -> Tensor:
-        """[B, T, D] of every target step, the true tokens before it given (teacher forcing)."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
 
-    def start(self, inputs: list[list[int]]) -> Any:
-        """A decoder state for sources as numbers."""
-        raise NotImplementedError
-
-    def step(self, state: Any, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, Any]:
-        """One token further: log-probabilities [rows, V], attention weights [rows, S], the new state."""
-        raise NotImplementedError
+        def features(self, batch: Batch) -> Tensor: ...
+        def start(self, inputs: list[list[int]]) -> Any: ...
+        def step(self, state: Any, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, Any]: ...
 
     @classmethod
     def from_pairs(cls, pairs: Sequence[Pair], *, tokens: str | tuple[str, str] = "character", **options: Any) -> Self:

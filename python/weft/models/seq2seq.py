@@ -27,13 +27,14 @@ class State:
     keys: Tensor
     lengths: np.ndarray
     hidden: list[Tensor]
+    position: int = 0
 
     def select(self, rows: np.ndarray) -> State:
         """The given rows, also more than once; source positions that no row needs are cut off."""
         lengths = self.lengths[rows]
         longest = max(1, int(lengths.max(initial=0)))
         return State(
-            self.source[rows, :longest], self.keys[rows, :longest], lengths, [h[:, rows] for h in self.hidden]
+            self.source[rows, :longest], self.keys[rows, :longest], lengths, [h[:, rows] for h in self.hidden], self.position
         )  # fmt: skip
 
 
@@ -43,7 +44,7 @@ class Seq2Seq(EncoderDecoder):
     Encoder: embedding [B, S, E], `layers` recurrent layers, the first half of `hidden` units reading forward and the other backward
     when `bidirectional`. The decoder starts from tanh(W_b [last states]) (Bahdanau et al. 2015, A.2.2) and is one recurrent call over all
     target steps (teacher forcing), then one attention call: s̃_t = tanh(W_c [c_t; s_t]), logits = W_o s̃_t (Luong et al. 2015, eq. 5-6).
-    `attention`: 'dot', 'scaled_dot', 'general', 'additive', or 'none' (then c_t is left out).
+    `attention`: a score of `nn.Attention`, or 'none' (then c_t is left out); `local` and `window` as there.
 
     >>> pairs = [weft.data.Pair("abc", "cba"), weft.data.Pair("bcd", "dcb")]
     >>> model = weft.models.Seq2Seq.from_pairs(pairs, cell="gru", hidden=16)
@@ -58,6 +59,8 @@ class Seq2Seq(EncoderDecoder):
         *,
         cell: str = "gru",
         attention: str = "general",
+        local: str | None = None,
+        window: int = 10,
         hidden: int = 256,
         embedding: int | None = None,
         layers: int = 1,
@@ -73,8 +76,8 @@ class Seq2Seq(EncoderDecoder):
             raise range_error("seq2seq", "hidden", "an even number of at least 2", hidden)
         embedding = min(hidden, 128) if embedding is None else embedding
         self.options = {
-            "cell": cell, "attention": attention, "hidden": hidden, "embedding": embedding, "layers": layers,
-            "bidirectional": bidirectional, "dropout": dropout,
+            "cell": cell, "attention": attention, "local": local, "window": window, "hidden": hidden, "embedding": embedding,
+            "layers": layers, "bidirectional": bidirectional, "dropout": dropout,
         }  # fmt: skip
         self.source_vocabulary, self.target_vocabulary = source_vocabulary, target_vocabulary
         self.layers, self.directions, self.lstm = layers, 2 if bidirectional else 1, cell == "lstm"
@@ -88,7 +91,7 @@ class Seq2Seq(EncoderDecoder):
         self.decoder = layer(embedding, hidden, layers, batch_first=True, dropout=between)
         self.bridge = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(2 if self.lstm else 1)])
         if attention != "none":
-            self.attention: nn.Attention | None = nn.Attention(hidden, hidden, attention)
+            self.attention: nn.Attention | None = nn.Attention(hidden, hidden, attention, local=local, window=window)
             self.combine = nn.Linear(2 * hidden, hidden)
         else:
             self.attention = None
@@ -119,6 +122,7 @@ class Seq2Seq(EncoderDecoder):
         keys: Tensor,
         lengths: np.ndarray,
         steps: np.ndarray | None,
+        position: int = 0,
     ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
         """Target numbers [B, T] from states → s̃ [B, T, hidden], attention weights [B, T, S], last states."""
         x = self.dropout(self.target_embedding(tokens))
@@ -126,7 +130,7 @@ class Seq2Seq(EncoderDecoder):
         output, last = self.decoder(x, state, lengths=steps)
         weights = None
         if self.attention is not None:
-            context, weights = self.attention(output, source, keys=keys, lengths=lengths)
+            context, weights = self.attention(output, source, keys=keys, lengths=lengths, start=position)
             output = F.tanh(self.combine(cat([context, output], -1)))
         return self.dropout(output), weights, list(last) if self.lstm else [last]
 
@@ -153,8 +157,8 @@ class Seq2Seq(EncoderDecoder):
         """One token further: log-probabilities [rows, V], attention weights [rows, S], the new state."""
         with no_grad():
             features, weights, hidden = self.decode(
-                tokens.reshape(-1, 1), state.hidden, state.source, state.keys, state.lengths, None
+                tokens.reshape(-1, 1), state.hidden, state.source, state.keys, state.lengths, None, state.position
             )
             scores = log_softmax_array(self.output(features).numpy()[:, 0])
         attention = None if weights is None else weights.numpy()[:, 0]
-        return scores, attention, State(state.source, state.keys, state.lengths, hidden)
+        return scores, attention, State(state.source, state.keys, state.lengths, hidden, state.position + 1)

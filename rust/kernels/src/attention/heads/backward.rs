@@ -11,8 +11,9 @@
 //! a group): a thread may take whole heads and compute the scores once, or blocks of rows for dQ and blocks of keys for dK and dV and
 //! compute them twice; the bits are the same. The second way serves where there are fewer heads than threads.
 
-use super::forward::{Columns, Rows, jobs, multiply};
+use super::forward::jobs;
 use super::mask::{self, Keep};
+use super::operands::{Columns, Rows, multiply};
 use super::{Call, View, ViewMut, intersection, nothing};
 use crate::error::check_length;
 use crate::matmul::pack::pack_panel;

@@ -14,6 +14,7 @@
 //! | file | what |
 //! |---|---|
 //! | `mod.rs` | what a call consists of, and which keys a row sees |
+//! | `operands.rs` | what a tile's products read: packed, in place, in pages |
 //! | `softmax.rs` | the lanes: a tile's scores to numerators, merging blocks |
 //! | `forward.rs` | contexts: by blocks of rows, or one row's blocks over threads |
 //! | `backward.rs` | gradients of q, k and v |
@@ -23,6 +24,7 @@
 mod backward;
 mod forward;
 mod mask;
+mod operands;
 mod softmax;
 mod weights;
 

@@ -1,7 +1,8 @@
 //! The weights of chosen heads and rows, beside the fast path: what they cost is in proportion to how many are asked for.
 
-use super::forward::{Columns, Rows, drop_row, jobs, multiply};
+use super::forward::{drop_row, jobs};
 use super::mask::Keep;
+use super::operands::{Columns, Rows, multiply};
 use super::softmax::{Tile, Weights};
 use super::{Call, KEY_BLOCK, TILE_ROWS, intersection, nothing};
 use crate::error::{check_indices, check_length};
