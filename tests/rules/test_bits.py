@@ -16,6 +16,9 @@ from weft.data import Pair
 #: The weights of `small_training` after 20 steps. Every machine, thread count and instruction set must reproduce it.
 PINNED = "002a7b1b3138899db170167af7a5efce1fb3ef2dbcc353b08dca0209e8c1fbe9"
 
+#: The same for `small_transformer`.
+PINNED_TRANSFORMER = "ee1ab69752b32cea19059fc2988e50e66a3b3ef535ece41e3e5135443c641573"
+
 
 def small_training():
     """20 steps of a model that uses every room of the training path; returns the hash of its weights."""
@@ -33,9 +36,28 @@ def small_training():
     return digest.hexdigest()
 
 
+def small_transformer():
+    """20 steps of a Transformer with dropout, masks by length and a vocabulary of letters; returns the hash of its weights."""
+    weft.manual_seed(4)
+    letters = "abcdefghij"
+    pairs = [Pair("".join(letters[(i * k) % 10] for k in range(1, 2 + i % 9)), "".join(letters[(i + k) % 10] for k in range(i % 5 + 1)))
+             for i in range(100)]  # fmt: skip
+    model = models.Transformer.from_pairs(
+        pairs, hidden=24, heads=2, layers=2, feed_forward=40, activation="gelu", positions="learned", max_length=16, dropout=0.1
+    )
+    train.fit(model, pairs, valid=0.0, epochs=5, batch_tokens=160, label_smoothing=0.1, progress=False)
+    digest = hashlib.sha256()
+    for name, p in sorted(model.state_dict().items()):
+        digest.update(name.encode() + p.numpy().tobytes())
+    return digest.hexdigest()
+
+
 def run_apart(**environment):
     """`small_training` in a process of its own; returns the hash and the instruction set that ran."""
-    code = "import json, sys, weft; from rules import test_bits as t; print(json.dumps([t.small_training(), weft.get_isa()]))"
+    code = (
+        "import json, sys, weft; from rules import test_bits as t; "
+        "print(json.dumps([t.small_training(), t.small_transformer(), weft.get_isa()]))"
+    )
     here = os.path.dirname(os.path.dirname(__file__))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]), **environment}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300)
@@ -45,12 +67,14 @@ def run_apart(**environment):
 
 def test_the_pinned_hash():
     assert small_training() == PINNED
+    assert small_transformer() == PINNED_TRANSFORMER
 
 
 @pytest.mark.parametrize("threads", [1, 3, 7])
 def test_threads_change_no_bit(threads):
     weft.set_num_threads(threads)
     assert small_training() == PINNED
+    assert small_transformer() == PINNED_TRANSFORMER
 
 
 @pytest.mark.slow
@@ -58,12 +82,12 @@ def test_threads_change_no_bit(threads):
 def test_each_isa_gives_the_same_bits_and_is_proved_to_run(isa):
     if isa not in weft._native.available_isas():
         pytest.skip(f"this machine lacks {isa}")
-    assert run_apart(WEFT_ISA=isa) == [PINNED, isa]
+    assert run_apart(WEFT_ISA=isa) == [PINNED, PINNED_TRANSFORMER, isa]
 
 
 @pytest.mark.slow
 def test_the_environment_sets_threads_and_changes_no_bit():
-    assert run_apart(WEFT_NUM_THREADS="1")[0] == PINNED
+    assert run_apart(WEFT_NUM_THREADS="1")[:2] == [PINNED, PINNED_TRANSFORMER]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ class EncoderDecoder(nn.Module):
     source_vocabulary: Vocabulary
     target_vocabulary: Vocabulary
     output: nn.Linear
+    #: Positions that the model knows; None: any.
+    max_length: int | None = None
 
     if TYPE_CHECKING:
 
@@ -91,8 +93,8 @@ class EncoderDecoder(nn.Module):
     ) -> Any:
         """Targets for one source (a list of `n_best` results) or several (a list of such lists).
 
-        beam 1 is greedy. At most `max_length` tokens, by default twice the source's and 20. Inputs are decoded sorted by
-        length, `batch_size` at a time; what an input gives does not depend on the others.
+        beam 1 is greedy. At most `max_length` tokens, by default twice the source's and 20, and never more than the model has positions
+        for. Inputs are decoded sorted by length, `batch_size` at a time; what an input gives does not depend on the others.
         """
         if isinstance(inputs, str):
             return self.generate([inputs], beam=beam, n_best=n_best, max_length=max_length, length_penalty=length_penalty)[0]
@@ -102,6 +104,8 @@ class EncoderDecoder(nn.Module):
             raise range_error("generate", "batch_size", "a whole number of at least 1", batch_size)
         if beam < 1 or not 1 <= n_best <= beam:
             raise range_error("generate", "beam and n_best", "1 <= n_best <= beam", (beam, n_best))
+        # The last step of a model with so many positions is the end.
+        most = 2**31 if self.max_length is None else self.max_length - 1
         numbers = [self.source_vocabulary.encode(text) for text in inputs]
         order = sorted(range(len(inputs)), key=lambda i: (len(numbers[i]), i))
         results: list[list[Result]] = [[] for _ in inputs]
@@ -111,7 +115,7 @@ class EncoderDecoder(nn.Module):
             for first in range(0, len(order), batch_size):
                 rows = order[first : first + batch_size]
                 chosen = [numbers[i] for i in rows]
-                limits = [2 * len(c) + 20 if max_length is None else max_length for c in chosen]
+                limits = [min(most, 2 * len(c) + 20 if max_length is None else max_length) for c in chosen]
                 for row, found in zip(rows, self._search(chosen, limits, beam, n_best, length_penalty), strict=True):
                     results[row] = [self._finish(inputs[row], r) for r in found]
         finally:

@@ -130,7 +130,7 @@ class Transformer(EncoderDecoder):
 
     def embed(self, tokens: np.ndarray, table: nn.Embedding, start: int = 0) -> Tensor:
         """Numbers [B, T] → embedding · √hidden + positions, after dropout."""
-        if start + tokens.shape[1] > self.max_length:
+        if self.max_length is not None and start + tokens.shape[1] > self.max_length:
             raise ConfigError(
                 f"[transformer] input: expected at most max_length {self.max_length} tokens, got {start + tokens.shape[1]}"
             )
