@@ -12,6 +12,7 @@ from ..data.vocabulary import END, START
 from ..errors import choice_error, range_error
 from .greedy import FORBIDDEN
 from .result import Decodable, Result
+from .rules import Rules, adjusted
 
 PENALTIES = ("average", "wu", "none")
 
@@ -33,7 +34,7 @@ class _Hypothesis:
 
 def beam(
     model: Decodable, inputs: Sequence[Sequence[int]], max_length: Sequence[int], beam: int = 5, n_best: int = 1,
-    length_penalty: str = "average",
+    length_penalty: str = "average", rules: Rules | None = None,
 ) -> list[list[Result]]:  # fmt: skip
     """The `n_best` results for each input, the best first, from `beam` hypotheses kept at every step.
 
@@ -60,7 +61,9 @@ def beam(
             count = len(hypotheses)
             if not count:
                 continue
-            kept = _extend(hypotheses, scores[row : row + count], beam, step > max_length[i])
+            given = scores[row : row + count]
+            allowed = adjusted(rules, given, [h.tokens for h in hypotheses], [i] * count)
+            kept = _extend(hypotheses, given, allowed, beam, step > max_length[i])
             survivors = []
             for logprob, parent, token in kept:
                 old = hypotheses[parent]
@@ -79,14 +82,18 @@ def beam(
     return [_best(e, n_best, length_penalty) for e in ended]
 
 
-def _extend(hypotheses: list[_Hypothesis], scores: np.ndarray, beam: int, full: bool) -> list[tuple[float, int, int]]:
-    """The `beam` best continuations as (logprob, parent, token); only the end when the length is used up."""
+def _extend(
+    hypotheses: list[_Hypothesis], scores: np.ndarray, allowed: np.ndarray, beam: int, full: bool
+) -> list[tuple[float, int, int]]:
+    """The `beam` best continuations as (logprob, parent, token), ordered by `allowed`; only the end when the length is used up."""
     if full:
         return [(h.logprob + float(scores[j, END]), j, END) for j, h in enumerate(hypotheses)]
-    total = scores.astype(np.float64) + np.array([[h.logprob] for h in hypotheses])
+    before = np.array([[h.logprob] for h in hypotheses])
+    total = allowed.astype(np.float64) + before
     order = np.argsort(-total.ravel(), kind="stable")[:beam]
     size = scores.shape[1]
-    return [(float(total.flat[k]), int(k) // size, int(k) % size) for k in order if np.isfinite(total.flat[k])]
+    said = total if allowed is scores else scores.astype(np.float64) + before
+    return [(float(said.flat[k]), int(k) // size, int(k) % size) for k in order if np.isfinite(total.flat[k])]
 
 
 def _best(ended: list[Any], n_best: int, penalty: str) -> list[Result]:

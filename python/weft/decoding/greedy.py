@@ -8,12 +8,15 @@ import numpy as np
 
 from ..data.vocabulary import END, PAD, START, UNKNOWN
 from .result import Decodable, Result
+from .rules import Rules, adjusted
 
 #: Tokens that are never produced.
 FORBIDDEN = (PAD, START, UNKNOWN)
 
 
-def greedy(model: Decodable, inputs: Sequence[Sequence[int]], max_length: Sequence[int]) -> list[Result]:
+def greedy(
+    model: Decodable, inputs: Sequence[Sequence[int]], max_length: Sequence[int], rules: Rules | None = None
+) -> list[Result]:
     """One result for each input (text left empty: the model joins tokens). Equal probabilities: the lowest number wins."""
     state = model.start([list(i) for i in inputs])
     rows = np.arange(len(inputs))
@@ -28,7 +31,8 @@ def greedy(model: Decodable, inputs: Sequence[Sequence[int]], max_length: Sequen
         step += 1
         scores[:, FORBIDDEN] = -np.inf
         full = limits[rows] < step
-        best = np.where(full, END, scores.argmax(axis=1))
+        allowed = adjusted(rules, scores, [found[r] for r in rows], rows.tolist())
+        best = np.where(full, END, allowed.argmax(axis=1))
         logprobs[rows] += scores[np.arange(len(rows)), best]
         for i, row in enumerate(rows.tolist()):
             if weights is not None:

@@ -1,0 +1,79 @@
+"""What a decoder may and must not say: lengths, repetitions, forbidden and prescribed tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data.vocabulary import END
+from ..errors import range_error
+
+#: Tokens of a text, as numbers.
+Tokens = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Changes log-probabilities before a token is chosen; `logprob` of a result is the sum of those that the model gave.
+
+    `min_length`: the end is not said before so many tokens. `no_repeat_ngram`: no run of so many tokens occurs twice.
+    `repetition_penalty`: log-probabilities of tokens said already are multiplied by it (Keskar et al. 2019, §4.1, on log-probabilities).
+    `forbidden`: runs of tokens that must not occur. `prefix`: for each input the tokens it begins with.
+    """
+
+    min_length: int = 0
+    no_repeat_ngram: int = 0
+    repetition_penalty: float = 1.0
+    forbidden: tuple[tuple[int, ...], ...] = ()
+    prefix: tuple[tuple[int, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.min_length < 0:
+            raise range_error("decoding", "min_length", "a whole number of at least 0", self.min_length)
+        if self.no_repeat_ngram < 0:
+            raise range_error("decoding", "no_repeat_ngram", "a whole number of at least 0", self.no_repeat_ngram)
+        if not self.repetition_penalty >= 1.0:
+            raise range_error("decoding", "repetition_penalty", "a number of at least 1", self.repetition_penalty)
+        if any(not run for run in self.forbidden):
+            raise range_error("decoding", "forbidden", "runs of at least one token", self.forbidden)
+
+    def apply(self, scores: np.ndarray, said: Tokens, index: int) -> None:
+        """Changes the log-probabilities [V] of what follows `said`, in place; `index`: which input."""
+        step = len(said)
+        if self.prefix is not None and step < len(self.prefix[index]):
+            wanted = self.prefix[index][step]
+            kept = scores[wanted]
+            scores[:] = -np.inf
+            # A prefix is said whatever the model thinks of it.
+            scores[wanted] = kept if np.isfinite(kept) else np.log(np.finfo(scores.dtype).tiny)
+            return
+        if step < self.min_length:
+            scores[END] = -np.inf
+        if self.repetition_penalty != 1.0 and step:
+            again = np.unique(np.asarray(said))
+            scores[again] *= self.repetition_penalty
+        n = self.no_repeat_ngram
+        if n and step >= n:
+            last = tuple(said[step - n + 1 :]) if n > 1 else ()
+            for i in range(step - n + 1):
+                if tuple(said[i : i + n - 1]) == last:
+                    scores[said[i + n - 1]] = -np.inf
+        for run in self.forbidden:
+            before = len(run) - 1
+            if step >= before and tuple(said[step - before :]) == run[:-1]:
+                scores[run[-1]] = -np.inf
+        if not np.isfinite(scores).any():
+            # Nothing may be said any more.
+            scores[END] = 0.0
+
+
+def adjusted(rules: Rules | None, scores: np.ndarray, said: Sequence[Tokens], index: Sequence[int]) -> np.ndarray:
+    """Log-probabilities [rows, V] under the rules; the array itself where there are none."""
+    if rules is None:
+        return scores
+    changed = scores.copy()
+    for row, tokens, i in zip(changed, said, index, strict=True):
+        rules.apply(row, tokens, i)
+    return changed
