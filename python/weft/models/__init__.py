@@ -6,6 +6,7 @@ from typing import Any
 from .encoder_decoder import EncoderDecoder
 from .folder import load as _load
 from .language import LanguageModel
+from .markov import MarkovModel
 from .seq2seq import Seq2Seq
 from .transformer import Transformer
 from .vision import VisionTransformer
@@ -23,4 +24,4 @@ def load(path: str | Path) -> Any:
     return _load(path, KINDS)
 
 
-__all__ = ["EncoderDecoder", "LanguageModel", "Seq2Seq", "Transformer", "VisionTransformer", "load"]
+__all__ = ["EncoderDecoder", "LanguageModel", "MarkovModel", "Seq2Seq", "Transformer", "VisionTransformer", "load"]

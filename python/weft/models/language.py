@@ -15,7 +15,7 @@ from ..autograd import Tensor, no_grad
 from ..autograd.activation import log_softmax_array
 from ..data.batches import pad
 from ..data.vocabulary import END, PAD, START, Vocabulary
-from ..decoding import greedy
+from ..decoding import Cut, greedy, sample
 from ..errors import ConfigError, choice_error, range_error
 from ..nn import functional as F
 from ..nn import init
@@ -191,15 +191,31 @@ class LanguageModel(nn.Module):
             scores = log_softmax_array(self.output(final).numpy())
         return scores, None, State(kept, [])
 
-    def generate(self, prefix: str = "", *, max_length: int = 100) -> str:
-        """The most probable continuation of a text, token by token, with it."""
+    def generate(
+        self,
+        prefix: str = "",
+        *,
+        max_length: int = 100,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        seed: int = 0,
+    ) -> str:
+        """A text that begins with `prefix`: the most probable token at each step, or with a `temperature` drawn ones (`decoding.Cut`)."""
         if max_length < 1:
             raise range_error("generate", "max_length", "a whole number of at least 1", max_length)
         training = self.training
         self.eval()
         try:
             numbers = self.vocabulary.encode(prefix)
-            return self.vocabulary.decode([*numbers, *greedy(self, [numbers], [max_length])[0].tokens])
+            if self.max_length is not None:
+                max_length = min(max_length, self.max_length - len(numbers) - 1)
+            if temperature is None:
+                [found] = greedy(self, [numbers], [max_length])
+            else:
+                [[found]] = sample(self, [numbers], [max_length], Cut(temperature, top_k, top_p, min_p), [seed])
+            return self.vocabulary.decode([*numbers, *found.tokens])
         finally:
             self.train(training)
 
