@@ -29,7 +29,7 @@ def shifted(images, rng):
     return padded[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def train(digits, hidden=64, layers=4, epochs=15, batch=128, rate=2e-3, seed=0):
+def train(digits, hidden=64, layers=4, epochs=12, batch=128, rate=2e-3, seed=0):
     """Trains, says the test accuracy after each epoch, returns the model and the last accuracy."""
     weft.manual_seed(seed)
     (images, labels), (test_images, test_labels) = digits
@@ -78,7 +78,7 @@ def main(arguments=None):
     parser.add_argument("--folder", type=Path, default=Path(os.environ.get("WEFT_DATA", ".")) / "mnist")
     parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where the picture goes")
     options = parser.parse_args(arguments)

@@ -16,6 +16,7 @@ from ..data.vocabulary import PAD, Vocabulary
 from ..errors import ConfigError, choice_error
 from ..nn import init
 from ..nn.cache import Cached, KeyValueCache, Memory
+from ..nn.steps import DecoderSteps
 from .encoder_decoder import EncoderDecoder
 
 TIES = ("none", "decoder", "all")
@@ -31,6 +32,8 @@ class State:
     cache: KeyValueCache
     memories: list[Memory]
     rows: np.ndarray
+    #: The short way through the decoder, where it fits.
+    steps: DecoderSteps | None = None
 
     def select(self, rows: np.ndarray) -> State:
         """The given hypotheses, also more than once; sources that none belongs to are dropped."""
@@ -39,7 +42,7 @@ class State:
         memories = self.memories
         if len(sources) < len(memories[0].lengths):
             memories = [m.select(sources) for m in memories]
-        return State(self.cache.select(rows), memories, place.reshape(-1))
+        return State(self.cache.select(rows), memories, place.reshape(-1), self.steps)
 
 
 class Transformer(EncoderDecoder):
@@ -156,7 +159,9 @@ class Transformer(EncoderDecoder):
             memory = self.encode(source, lengths)
             layers = list(self.decoder.layers)
             cache = KeyValueCache(len(layers), len(inputs), self.heads, self.hidden // self.heads, memory.dtype)
-            return State(cache, [layer.multihead_attn.remember(memory, lengths) for layer in layers], np.arange(len(inputs)))
+            memories = [layer.multihead_attn.remember(memory, lengths) for layer in layers]
+            steps = DecoderSteps(self.decoder) if DecoderSteps.fits(self.decoder) else None
+            return State(cache, memories, np.arange(len(inputs)), steps)
 
     def step(self, state: State, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, State]:
         """One token further; the attention of the last layer over the source, the mean of its heads, is the alignment."""
@@ -164,6 +169,10 @@ class Transformer(EncoderDecoder):
             position = int(state.cache.lengths[0]) if len(state.cache.lengths) else 0
             x = self.embed(tokens.reshape(-1, 1), self.target_embedding, position)
             state.cache.reserve(1)
+            if state.steps is not None:
+                array, found = state.steps(x.numpy()[:, 0], state.cache, state.memories, state.rows)
+                state.cache.advance(1)
+                return log_softmax_array(self.output(array).numpy()), found, state
             weights: list[np.ndarray] = []
             last = len(state.memories) - 1
             cached = [

@@ -28,6 +28,9 @@ class KeyValueCache:
         self.heads, self.width, self.dtype = heads, width, np.dtype(dtype)
         self.lengths = np.zeros(batch, np.int64)
         self.table = np.zeros((batch, 0), np.int64)
+        #: Pages and slots of the positions that were reserved, and how many positions a row has with them.
+        self._where = np.zeros((batch, 0), np.int64), np.zeros((batch, 0), np.int64)
+        self._ends = self.lengths
         #: How many rows a page belongs to.
         self._users = np.zeros(0, np.int64)
         self._padded = -(-width // 16) * 16
@@ -74,18 +77,22 @@ class KeyValueCache:
             self.table[shared, first[shared]] = new
         columns = np.arange(self.table.shape[1])
         fresh = (columns >= (first + begun)[:, None]) & (columns <= last[:, None])
-        self.table[fresh] = self._take(int(fresh.sum()))
+        count = int(np.count_nonzero(fresh))
+        if count:
+            self.table[fresh] = self._take(count)
+        at = self.lengths[:, None] + np.arange(steps)
+        self._where = np.take_along_axis(self.table, at // PAGE, 1), at % PAGE
+        self._ends = self.lengths + steps
 
     def write(self, layer: int, keys: np.ndarray, values: np.ndarray) -> None:
-        """The keys and values [B, T, heads, width] of the positions behind `lengths`."""
-        at = self.lengths[:, None] + np.arange(keys.shape[1])
-        pages, slots = np.take_along_axis(self.table, at // PAGE, 1), at % PAGE
+        """The keys and values [B, T, heads, width] of the positions that were reserved."""
+        pages, slots = self._where
         self._keys[layer][pages, :, :, slots] = keys
         self._values[layer][pages, :, slots, : self.width] = values
 
     def attend(self, layer: int, query: np.ndarray, scale: float, window: int | None = None) -> np.ndarray:
         """Contexts [B, T, heads · width] of queries [B, T, heads, width] just written: each sees its prefix and itself."""
-        options = Options(scale, True, window, self.lengths + query.shape[1], self.lengths)
+        options = Options(scale, True, window, self._ends, self.lengths)
         keys = self._keys[layer].transpose(0, 3, 1, 2)
         values = self._values[layer].transpose(0, 2, 1, 3)[..., : self.width]
         return attend_pages(query, keys, values, np.ascontiguousarray(self.table), options)
