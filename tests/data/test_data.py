@@ -39,11 +39,11 @@ def test_reading_takes_windows_lines_and_marks(tmp_path):
 def test_vocabulary_round_trip():
     v = data.Vocabulary.from_texts(["b a", "b c"], "word")
     assert v.tokens == ["<pad>", "<s>", "</s>", "<unk>", "b", "a", "c"]
-    again = data.Vocabulary.from_json(v.to_json())
+    again = data.vocabulary_from_json(v.to_json())
     assert again.tokens == v.tokens and again.decode(again.encode("a b nothing")) == "a b <unk>"
     for bad in ("", "[]", '{"kind": "word"}', '{"tokens": 3, "kind": "word"}'):
         with pytest.raises(weft.CheckpointError, match="not a vocabulary"):
-            data.Vocabulary.from_json(bad)
+            data.vocabulary_from_json(bad)
 
 
 def test_batches_hold_every_pair_once_and_keep_to_the_bound(rng):

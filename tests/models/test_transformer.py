@@ -45,7 +45,7 @@ def test_it_learns_to_reverse_and_is_kept(tmp_path):
     weft.manual_seed(5)
     model = models.Transformer.from_pairs(PAIRS, **SMALL, dropout=0.0)
     before = train.fit(model, PAIRS, valid=PAIRS[:20], epochs=60, batch_tokens=256, lr=5e-3, progress=False).epochs
-    assert before[-1].token_error_rate < 0.05
+    assert before[-1].metrics["token_error_rate"] < 0.05
     model.save(tmp_path / "m")
     again = models.load(tmp_path / "m")
     assert isinstance(again, models.Transformer)

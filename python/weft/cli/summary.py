@@ -18,7 +18,7 @@ def write_summary(out: Path, model: Any, history: History, seed: int, **more: An
         "format_version": FORMAT_VERSION,
         **more,
         "train_seconds": round(history.seconds, 3),
-        "words_per_second": round(history.pairs / history.seconds, 1) if history.seconds else 0.0,
+        "words_per_second": round(history.examples / history.seconds, 1) if history.seconds else 0.0,
         "epochs": len(history.epochs),
         "steps": history.steps,
         "parameters": model.count_parameters(),

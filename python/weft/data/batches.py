@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..random import Generator
+from .features import Features, pad_features
 from .pairs import Pair
 from .vocabulary import END, PAD, START, Vocabulary
 
@@ -23,13 +24,13 @@ class Batch(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A pair as numbers."""
+    """A pair as numbers; the source may be features [T, F]."""
 
-    source: list[int]
+    source: Any
     target: list[int]
 
 
-def encode_pairs(pairs: Sequence[Pair], source: Vocabulary, target: Vocabulary) -> list[Encoded]:
+def encode_pairs(pairs: Sequence[Pair], source: Vocabulary | Features, target: Vocabulary) -> list[Encoded]:
     """All pairs as numbers."""
     return [Encoded(source.encode(p.source), target.encode(p.target)) for p in pairs]
 
@@ -43,43 +44,59 @@ def pad(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     return array, lengths
 
 
+def pad_sources(sources: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers [B, S], or features [B, S, F], and their lengths [B]."""
+    if sources and isinstance(sources[0], np.ndarray) and sources[0].ndim == 2:
+        return pad_features(list(sources), sources[0].shape[1])
+    return pad(sources)
+
+
 def make_batch(pairs: Sequence[Encoded]) -> Batch:
     """One batch."""
-    source, source_lengths = pad([p.source for p in pairs])
+    source, source_lengths = pad_sources([p.source for p in pairs])
     target_in, target_lengths = pad([[START, *p.target] for p in pairs])
     target_out, _ = pad([[*p.target, END] for p in pairs])
     return Batch(source, source_lengths, target_in, target_out, target_lengths)
 
 
-def _groups(pairs: Sequence[Encoded], tokens: int, generator: Generator | None) -> list[list[int]]:
-    """Numbers of the pairs of each batch, shorter targets first."""
-    order = np.arange(len(pairs)) if generator is None else generator.permutation(len(pairs))
-    source = np.array([len(pairs[i].source) for i in order.tolist()], np.int64)
-    target = np.array([len(pairs[i].target) + 1 for i in order.tolist()], np.int64)
-    by_length = np.lexsort((source, target))
-    steps = np.maximum(source, target)[by_length].tolist()
-    groups: list[list[int]] = []
+def groups(lengths: Sequence[tuple[int, ...]], tokens: int, generator: Generator | None = None) -> list[list[int]]:
+    """Numbers of the examples of each batch: neighbours in length, shorter ones first, at most `tokens` padded steps on any side.
+
+    `lengths`: how many steps an example has on each of its sides; examples are ordered by the last side, then by the others. A longer
+    example has a batch of its own. With a generator examples of equal lengths are shuffled.
+    """
+    if not len(lengths):
+        return []
+    order = np.arange(len(lengths)) if generator is None else generator.permutation(len(lengths))
+    sides = np.array(lengths, np.int64)[order]
+    by_length = np.lexsort(sides.T)
+    steps = sides.max(1)[by_length].tolist()
+    found: list[list[int]] = []
     longest = 0
     for i, length in zip(order[by_length].tolist(), steps, strict=True):
         longest = max(longest, length)
-        if not groups or (len(groups[-1]) + 1) * longest > tokens:
-            groups.append([])
+        if not found or (len(found[-1]) + 1) * longest > tokens:
+            found.append([])
             longest = length
-        groups[-1].append(i)
-    return groups
+        found[-1].append(i)
+    return found
+
+
+def in_batches(
+    examples: Sequence[Any], lengths: Sequence[tuple[int, ...]], tokens: int, generator: Generator | None = None
+) -> Iterator[list[Any]]:
+    """The examples of each batch, as `groups` says. With a generator the batches come in random order, without one in a fixed order."""
+    chosen = groups(lengths, tokens, generator)
+    for g in range(len(chosen)) if generator is None else generator.permutation(len(chosen)).tolist():
+        yield [examples[i] for i in chosen[g]]
+
+
+def pair_lengths(pairs: Sequence[Encoded]) -> list[tuple[int, ...]]:
+    """Steps of source and target, the end counted."""
+    return [(len(p.source), len(p.target) + 1) for p in pairs]
 
 
 def batches(pairs: Sequence[Encoded], tokens: int, generator: Generator | None = None) -> Iterator[Batch]:
-    """Batches of neighbours in length, at most `tokens` padded steps on either side (a longer pair has a batch of its own).
-
-    With a generator the order is random: pairs of equal length are shuffled, then batches. Without one it is fixed.
-    """
-    groups = _groups(pairs, tokens, generator)
-    sequence = range(len(groups)) if generator is None else generator.permutation(len(groups)).tolist()
-    for g in sequence:
-        yield make_batch([pairs[i] for i in groups[g]])
-
-
-def count_batches(pairs: Sequence[Encoded], tokens: int) -> int:
-    """How many batches an epoch has: exact, since shuffling moves pairs of equal lengths only."""
-    return len(_groups(pairs, tokens, None))
+    """Batches of pairs: see `in_batches`."""
+    for some in in_batches(pairs, pair_lengths(pairs), tokens, generator):
+        yield make_batch(some)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..errors import DataError
 
@@ -13,10 +15,17 @@ LONGEST = 1000
 
 
 class Pair(NamedTuple):
-    """A source text and its target."""
+    """A source and its target: texts, lists of tokens or of whole numbers; the source may also be an array [T, F] of floats."""
 
-    source: str
-    target: str
+    source: Any
+    target: Any
+
+
+def key_of(text: Any) -> str:
+    """A string that stands for a text, a list or an array, where one is looked up by it."""
+    if isinstance(text, str):
+        return text
+    return " ".join(map(str, text)) if np.ndim(text) == 1 else np.asarray(text).tobytes().hex()
 
 
 def read_lines(path: str | Path) -> list[str]:
@@ -72,7 +81,7 @@ def split_pairs(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[P
     learn: list[Pair] = []
     check: list[Pair] = []
     for pair in pairs:
-        (check if hash_share(pair.source) < share else learn).append(pair)
+        (check if hash_share(key_of(pair.source)) < share else learn).append(pair)
     if not check and len(learn) > 1:
         check = [learn.pop()]
     if not learn:

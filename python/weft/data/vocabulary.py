@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from ..errors import CheckpointError, choice_error
+from ..errors import choice_error, range_error
 
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 TOKENS = ("character", "word")
 
 
-def tokenize(text: str, kind: str) -> list[str]:
-    """A text's tokens: its characters, or what stands between white space."""
+def tokenize(text: Any, kind: str) -> list[str]:
+    """A text's tokens: its characters, or what stands between white space. A list of tokens or whole numbers is its own tokens."""
     if kind not in TOKENS:
         raise choice_error("data", "tokens", TOKENS, kind)
+    if not isinstance(text, str):
+        return [t if isinstance(t, str) else str(int(t)) for t in text]
     return list(text) if kind == "character" else text.split()
 
 
@@ -43,12 +46,18 @@ class Vocabulary:
         self.numbers = {t: i for i, t in enumerate(self.tokens)}
 
     @classmethod
-    def from_texts(cls, texts: Iterable[str], kind: str = "character") -> Vocabulary:
-        """Every token of the texts; equally frequent ones in order of their code points."""
+    def from_texts(
+        cls, texts: Iterable[Any], kind: str = "character", *, size: int | None = None, min_count: int = 1
+    ) -> Vocabulary:
+        """Every token of the texts that occurs `min_count` times, and of these the `size` most frequent (specials not counted); equally
+        frequent ones in order of their code points."""
+        if size is not None and size < 1:
+            raise range_error("vocabulary", "size", "a whole number of at least 1", size)
         counts = Counter(token for text in texts for token in tokenize(text, kind))
         for special in SPECIALS:
             counts.pop(special, None)
-        return cls(sorted(counts, key=lambda t: (-counts[t], t)), kind)
+        kept = [t for t in counts if counts[t] >= min_count]
+        return cls(sorted(kept, key=lambda t: (-counts[t], t))[:size], kind)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -56,23 +65,27 @@ class Vocabulary:
     def __contains__(self, token: str) -> bool:
         return token in self.numbers
 
-    def encode(self, text: str) -> list[int]:
+    def tokenize(self, text: Any) -> list[str]:
+        """A text's tokens."""
+        return tokenize(text, self.kind)
+
+    def join(self, tokens: Sequence[str]) -> str:
+        """The text of tokens."""
+        return join(tokens, self.kind)
+
+    def encode(self, text: Any) -> list[int]:
         """Numbers of a text's tokens, without start and end."""
-        return [self.numbers.get(t, UNKNOWN) for t in tokenize(text, self.kind)]
+        return [self.numbers.get(t, UNKNOWN) for t in self.tokenize(text)]
 
     def decode(self, numbers: Iterable[int]) -> str:
         """The text of numbers; start, end and padding are left out."""
-        return join([self.tokens[n] for n in numbers if n not in (PAD, START, END)], self.kind)
+        return self.join([self.tokens[n] for n in numbers if n not in (PAD, START, END)])
 
     def to_json(self) -> str:
         """For the model folder."""
         return json.dumps({"kind": self.kind, "tokens": self.tokens[len(SPECIALS) :]}, ensure_ascii=False, indent=0)
 
     @classmethod
-    def from_json(cls, text: str) -> Vocabulary:
-        """From the model folder."""
-        try:
-            content = json.loads(text)
-            return cls([str(t) for t in content["tokens"]], content["kind"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"[vocabulary] not a vocabulary of Weft: {error}") from None
+    def from_content(cls, content: dict[str, Any]) -> Vocabulary:
+        """From what `to_json` wrote, parsed."""
+        return cls([str(t) for t in content["tokens"]], content["kind"])

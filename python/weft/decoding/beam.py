@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd import log, tensor
 from ..data.vocabulary import END, START
 from ..errors import choice_error, range_error
-from .greedy import FORBIDDEN
+from .constraints import Runs, allot, count_said, wanted
 from .result import Decodable, Result
-from .rules import Rules, adjusted
+from .rules import Rules, adjusted, bar
 
 PENALTIES = ("average", "wu", "none")
+STOPS = ("full", "bound")
 
 
 def penalized(logprob: float, length: int, penalty: str) -> float:
@@ -25,81 +27,165 @@ def penalized(logprob: float, length: int, penalty: str) -> float:
     return logprob / length if penalty == "average" else logprob / ((5.0 + length) / 6.0) ** 0.6
 
 
+def coverage(weights: np.ndarray) -> float:
+    """Σ_j log min(1, Σ_i w_ij) of attention weights [target, source]: 0 where all the source was looked at (Wu et al. 2016, eq. 14)."""
+    seen = np.minimum(weights.sum(0, dtype=np.float64), 1.0)
+    return float(log(tensor(np.maximum(seen, np.finfo(np.float32).tiny))).numpy().sum())
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What decides between hypotheses that have ended, and when a search is over.
+
+    `length_penalty` as `penalized` says; `coverage_penalty` · `coverage` is added. An input's search is over when nothing can change its
+    `n_best` any more: the best that a living hypothesis could come to is its log-probability, at the penalty of the longest length. With
+    `stop` 'full' it is over also when `beam` hypotheses have ended.
+    """
+
+    length_penalty: str = "average"
+    coverage_penalty: float = 0.0
+    stop: str = "full"
+
+    def __post_init__(self) -> None:
+        if self.length_penalty not in PENALTIES:
+            raise choice_error("beam", "length_penalty", PENALTIES, self.length_penalty)
+        if not self.coverage_penalty >= 0.0:
+            raise range_error("beam", "coverage_penalty", "a number of at least 0", self.coverage_penalty)
+        if self.stop not in STOPS:
+            raise choice_error("beam", "stop", STOPS, self.stop)
+
+    def score(self, logprob: float, length: int, weights: list[np.ndarray]) -> float:
+        """The score of a hypothesis that has ended; `length` counts the end."""
+        score = penalized(logprob, length, self.length_penalty)
+        return score + self.coverage_penalty * coverage(np.stack(weights)) if self.coverage_penalty and weights else score
+
+
 @dataclass
 class _Hypothesis:
     tokens: list[int]
     logprob: float
     weights: list[np.ndarray] = field(default_factory=list)
+    #: When it has ended: its score, and whether all that is required was said.
+    score: float = 0.0
+    whole: bool = True
 
 
 def beam(
-    model: Decodable, inputs: Sequence[Sequence[int]], max_length: Sequence[int], beam: int = 5, n_best: int = 1,
-    length_penalty: str = "average", rules: Rules | None = None,
+    model: Decodable, inputs: Sequence[Any], max_length: Sequence[int], beam: int = 5, n_best: int = 1,
+    length_penalty: str = "average", rules: Rules | None = None, *, coverage_penalty: float = 0.0, stop: str = "full",
 ) -> list[list[Result]]:  # fmt: skip
     """The `n_best` results for each input, the best first, from `beam` hypotheses kept at every step.
 
-    An input is done when `beam` hypotheses have ended. What it gives does not depend on the other inputs. Equal scores: the
-    hypothesis kept earlier, then the lower token.
+    Options as in `Ranking`. What an input gives does not depend on the other inputs. Equal scores: the hypothesis kept earlier, then the
+    lower token. Where `rules.required` asks for more tokens than the beam has room for, the beam of that input is made wider.
     """
     if beam < 1:
         raise range_error("beam", "beam", "a whole number of at least 1", beam)
     if not 1 <= n_best <= beam:
         raise range_error("beam", "n_best", f"a whole number from 1 to the beam of {beam}", n_best)
-    if length_penalty not in PENALTIES:
-        raise choice_error("beam", "length_penalty", PENALTIES, length_penalty)
+    ranking = Ranking(length_penalty, coverage_penalty, stop)
     state = model.start([list(i) for i in inputs])
-    alive: list[list[_Hypothesis]] = [[_Hypothesis([], 0.0)] for _ in inputs]
-    ended: list[list[_Hypothesis]] = [[] for _ in inputs]
+    searches = [
+        _Search(beam, n_best, limit, ranking, () if rules is None or rules.required is None else rules.required[i])
+        for i, limit in enumerate(max_length)
+    ]
     tokens = np.full(len(inputs), START, np.int64)
-    step = 0
-    while any(alive):
+    while any(s.alive for s in searches):
         scores, weights, state = model.step(state, tokens)
-        step += 1
-        scores[:, FORBIDDEN] = -np.inf
-        parents, next_tokens, row = [], [], 0
-        for i, hypotheses in enumerate(alive):
-            count = len(hypotheses)
+        bar(scores, rules)
+        parents: list[int] = []
+        next_tokens: list[int] = []
+        row = 0
+        for i, search in enumerate(searches):
+            count = len(search.alive)
             if not count:
                 continue
             given = scores[row : row + count]
-            allowed = adjusted(rules, given, [h.tokens for h in hypotheses], [i] * count)
-            kept = _extend(hypotheses, given, allowed, beam, step > max_length[i])
-            survivors = []
-            for logprob, parent, token in kept:
-                old = hypotheses[parent]
-                steps = [] if weights is None else [*old.weights, weights[row + parent, : len(inputs[i])].copy()]
-                if token == END:
-                    ended[i].append(_Hypothesis(old.tokens, logprob, steps))
-                else:
-                    survivors.append((_Hypothesis([*old.tokens, token], logprob, steps), row + parent, token))
-            if len(ended[i]) >= beam:
-                survivors = []
-            alive[i] = [s[0] for s in survivors]
-            parents += [s[1] for s in survivors]
-            next_tokens += [s[2] for s in survivors]
+            allowed = adjusted(rules, given, [h.tokens for h in search.alive], [i] * count)
+            looked = None if weights is None else weights[row : row + count, : len(inputs[i])]
+            for parent, token in search.extend(given, allowed, looked):
+                parents.append(row + parent)
+                next_tokens.append(token)
             row += count
         state, tokens = state.select(np.array(parents, np.int64)), np.array(next_tokens, np.int64)
-    return [_best(e, n_best, length_penalty) for e in ended]
+    return [s.results() for s in searches]
 
 
-def _extend(
-    hypotheses: list[_Hypothesis], scores: np.ndarray, allowed: np.ndarray, beam: int, full: bool
-) -> list[tuple[float, int, int]]:
-    """The `beam` best continuations as (logprob, parent, token), ordered by `allowed`; only the end when the length is used up."""
-    if full:
-        return [(h.logprob + float(scores[j, END]), j, END) for j, h in enumerate(hypotheses)]
-    before = np.array([[h.logprob] for h in hypotheses])
-    total = allowed.astype(np.float64) + before
-    order = np.argsort(-total.ravel(), kind="stable")[:beam]
-    size = scores.shape[1]
-    said = total if allowed is scores else scores.astype(np.float64) + before
-    return [(float(said.flat[k]), int(k) // size, int(k) % size) for k in order if np.isfinite(total.flat[k])]
+class _Search:
+    """The hypotheses of one input."""
 
+    def __init__(self, beam: int, n_best: int, limit: int, ranking: Ranking, required: Runs) -> None:
+        self.n_best, self.limit, self.ranking, self.required = n_best, limit, ranking, required
+        self.needed = sum(map(len, required))
+        self.beam = max(beam, self.needed + 1) if required else beam
+        self.alive = [_Hypothesis([], 0.0)]
+        self.ended: list[_Hypothesis] = []
 
-def _best(ended: list[Any], n_best: int, penalty: str) -> list[Result]:
-    results = []
-    for h in ended:
-        alignment = np.stack(h.weights) if h.weights else None
-        results.append(Result("", h.tokens, h.logprob, penalized(h.logprob, len(h.tokens) + 1, penalty), alignment))
-    results.sort(key=lambda r: -r.score)
-    return results[:n_best]
+    def extend(self, scores: np.ndarray, allowed: np.ndarray, weights: np.ndarray | None) -> list[tuple[int, int]]:
+        """One token more, from log-probabilities [alive, V], those that the rules leave, and attention [alive, S]: (parent, token) of
+        what lives on."""
+        survivors, places = [], []
+        for logprob, parent, token in self._choose(scores, allowed):
+            old = self.alive[parent]
+            steps = [] if weights is None else [*old.weights, weights[parent].copy()]
+            if token == END:
+                score = self.ranking.score(logprob, len(old.tokens) + 1, steps)
+                whole = count_said(old.tokens, self.required) == self.needed
+                self.ended.append(_Hypothesis(old.tokens, logprob, steps, score, whole))
+            else:
+                survivors.append(_Hypothesis([*old.tokens, token], logprob, steps))
+                places.append((parent, token))
+        self.alive = survivors
+        if self._over():
+            self.alive, places = [], []
+        return places
+
+    def _choose(self, scores: np.ndarray, allowed: np.ndarray) -> list[tuple[float, int, int]]:
+        """The continuations that stay as (logprob, parent, token), ordered by `allowed`; only the end when the length is used up."""
+        if len(self.alive[0].tokens) >= self.limit:
+            return [(h.logprob + float(scores[j, END]), j, END) for j, h in enumerate(self.alive)]
+        before = np.array([[h.logprob] for h in self.alive])
+        total = allowed.astype(np.float64) + before
+        size = scores.shape[1]
+        if self.required:
+            order = self._required(total, size)
+        else:
+            order = np.argsort(-total.ravel(), kind="stable")[: self.beam].tolist()
+        said = total if allowed is scores else scores.astype(np.float64) + before
+        return [(float(said.flat[k]), k // size, k % size) for k in order if np.isfinite(total.flat[k])]
+
+    def _required(self, total: np.ndarray, size: int) -> list[int]:
+        """The candidates of constrained search: the best of all, the best of each hypothesis, and what each still has to say."""
+        texts = [h.tokens for h in self.alive]
+        for j, text in enumerate(texts):
+            if count_said(text, self.required) < self.needed:
+                last = total[j, END]
+                total[j, END] = -np.inf
+                if not np.isfinite(total[j]).any():
+                    # The rules leave nothing to say: it ends without.
+                    total[j, END] = last
+        best = np.argsort(-total.ravel(), kind="stable")[: self.beam].tolist()
+        best += [j * size + int(total[j].argmax()) for j in range(len(texts))]
+        best += [j * size + t for j, text in enumerate(texts) for t in wanted(text, self.required)]
+        candidates = np.array([k for k in dict.fromkeys(best) if np.isfinite(total.flat[k])], np.int64)
+        counts = [
+            self.needed if k % size == END else count_said([*texts[k // size], k % size], self.required)
+            for k in candidates.tolist()
+        ]
+        kept = allot(np.array(counts), total.ravel()[candidates], self.beam, self.needed)
+        return candidates[kept].tolist()
+
+    def _over(self) -> bool:
+        done = [h.score for h in self.ended if h.whole]
+        if self.ranking.stop == "full" and len(done) >= self.beam:
+            return True
+        if not self.alive or len(done) < self.n_best:
+            return False
+        longest = max(self.limit + 1, 1)
+        bound = max(penalized(h.logprob, longest, self.ranking.length_penalty) for h in self.alive)
+        return sorted(done, reverse=True)[self.n_best - 1] >= bound
+
+    def results(self) -> list[Result]:
+        """The best that have ended, those that say all that is required before others."""
+        best = sorted(self.ended, key=lambda h: (not h.whole, -h.score))[: self.n_best]
+        return [Result("", h.tokens, h.logprob, h.score, np.stack(h.weights) if h.weights else None) for h in best]

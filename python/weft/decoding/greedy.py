@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..data.vocabulary import END, PAD, START, UNKNOWN
+from ..data.vocabulary import END, START
 from .result import Decodable, Result
-from .rules import Rules, adjusted
-
-#: Tokens that are never produced.
-FORBIDDEN = (PAD, START, UNKNOWN)
+from .rules import Rules, adjusted, bar
 
 
-def greedy(
-    model: Decodable, inputs: Sequence[Sequence[int]], max_length: Sequence[int], rules: Rules | None = None
-) -> list[Result]:
+def greedy(model: Decodable, inputs: Sequence[Any], max_length: Sequence[int], rules: Rules | None = None) -> list[Result]:
     """One result for each input (text left empty: the model joins tokens). Equal probabilities: the lowest number wins."""
     state = model.start([list(i) for i in inputs])
     rows = np.arange(len(inputs))
@@ -29,7 +25,7 @@ def greedy(
     while len(rows):
         scores, weights, state = model.step(state, tokens)
         step += 1
-        scores[:, FORBIDDEN] = -np.inf
+        bar(scores, rules)
         full = limits[rows] < step
         allowed = adjusted(rules, scores, [found[r] for r in rows], rows.tolist())
         best = np.where(full, END, allowed.argmax(axis=1))

@@ -31,7 +31,7 @@ class Result:
 class Decodable(Protocol):
     """What greedy and beam search need of a model."""
 
-    def start(self, inputs: list[list[int]]) -> Any:
+    def start(self, inputs: list[Any]) -> Any:
         """A state with one row for each input; `state.select(rows)` picks rows, also more than once."""
 
     def step(self, state: Any, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, Any]:

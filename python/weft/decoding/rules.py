@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data.vocabulary import END
-from ..errors import range_error
+from ..data.vocabulary import END, PAD, START, UNKNOWN
+from ..errors import ConfigError, range_error
 
 #: Tokens of a text, as numbers.
 Tokens = Sequence[int]
@@ -20,7 +20,8 @@ class Rules:
 
     `min_length`: the end is not said before so many tokens. `no_repeat_ngram`: no run of so many tokens occurs twice.
     `repetition_penalty`: log-probabilities of tokens said already are multiplied by it (Keskar et al. 2019, §4.1, on log-probabilities).
-    `forbidden`: runs of tokens that must not occur. `prefix`: for each input the tokens it begins with.
+    `forbidden`: runs of tokens that must not occur. `prefix`: for each input the tokens it begins with. `required`: for each input runs
+    of tokens that must occur (beam search alone heeds them). `unknown`: whether <unk> may be said.
     """
 
     min_length: int = 0
@@ -28,6 +29,8 @@ class Rules:
     repetition_penalty: float = 1.0
     forbidden: tuple[tuple[int, ...], ...] = ()
     prefix: tuple[tuple[int, ...], ...] | None = None
+    required: tuple[tuple[tuple[int, ...], ...], ...] | None = None
+    unknown: bool = False
 
     def __post_init__(self) -> None:
         if self.min_length < 0:
@@ -38,6 +41,35 @@ class Rules:
             raise range_error("decoding", "repetition_penalty", "a number of at least 1", self.repetition_penalty)
         if any(not run for run in self.forbidden):
             raise range_error("decoding", "forbidden", "runs of at least one token", self.forbidden)
+        for runs in self.required or ():
+            if any(not run for run in runs):
+                raise range_error("decoding", "required", "runs of at least one token", runs)
+            for run in runs:
+                clash = [f for f in self.forbidden if any(run[i : i + len(f)] == f for i in range(len(run) - len(f) + 1))]
+                if clash:
+                    raise ConfigError(f"[decoding] required and forbidden: {run} holds {clash[0]}, which must not occur")
+
+    def of(self, inputs: Sequence[int]) -> Rules:
+        """The rules for some of the inputs."""
+        prefix = None if self.prefix is None else tuple(self.prefix[i] for i in inputs)
+        required = None if self.required is None else tuple(self.required[i] for i in inputs)
+        return replace(self, prefix=prefix, required=required)
+
+    def check(self, limits: Sequence[int]) -> None:
+        """Refuses rules that no text of at most so many tokens can keep, one number for each input."""
+        for i, limit in enumerate(limits):
+            begin = () if self.prefix is None else self.prefix[i]
+            least = {
+                "min_length": self.min_length,
+                "prefix": len(begin),
+                "required": sum(map(len, self.required[i])) if self.required else 0,
+            }
+            for name, length in least.items():
+                if length > limit:
+                    raise ConfigError(f"[generate] {name}: expected no more than max_length {limit} tokens, got {length}")
+            for run in self.forbidden:
+                if any(begin[k : k + len(run)] == run for k in range(len(begin) - len(run) + 1)):
+                    raise ConfigError(f"[generate] prefix and forbidden: {begin} holds {run}, which must not occur")
 
     def apply(self, scores: np.ndarray, said: Tokens, index: int) -> None:
         """Changes the log-probabilities [V] of what follows `said`, in place; `index`: which input."""
@@ -67,6 +99,11 @@ class Rules:
         if not np.isfinite(scores).any():
             # Nothing may be said any more.
             scores[END] = 0.0
+
+
+def bar(scores: np.ndarray, rules: Rules | None) -> None:
+    """Takes from log-probabilities [rows, V], in place, the tokens that are never said."""
+    scores[:, (PAD, START) if rules is not None and rules.unknown else (PAD, START, UNKNOWN)] = -np.inf
 
 
 def adjusted(rules: Rules | None, scores: np.ndarray, said: Sequence[Tokens], index: Sequence[int]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +12,8 @@ from .. import random
 from ..autograd.activation import log_softmax_array
 from ..data.vocabulary import END, START
 from ..errors import range_error
-from .greedy import FORBIDDEN
 from .result import Decodable, Result
-from .rules import Rules, adjusted
+from .rules import Rules, adjusted, bar
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _exp(scores: np.ndarray) -> np.ndarray:
 
 
 def sample(
-    model: Decodable, inputs: Sequence[Sequence[int]], max_length: Sequence[int], cut: Cut, seeds: Sequence[int], count: int = 1,
+    model: Decodable, inputs: Sequence[Any], max_length: Sequence[int], cut: Cut, seeds: Sequence[int], count: int = 1,
     rules: Rules | None = None,
 ) -> list[list[Result]]:  # fmt: skip
     """`count` draws for each input. What an input draws depends on its seed alone, not on its batch.
@@ -79,7 +79,7 @@ def sample(
     while len(rows):
         scores, weights, state = model.step(state, tokens)
         step += 1
-        scores[:, FORBIDDEN] = -np.inf
+        bar(scores, rules)
         found = adjusted(rules, scores, [said[r] for r in rows], [int(index[r]) for r in rows])
         chosen = np.empty(len(rows), np.int64)
         for at, row in enumerate(rows.tolist()):

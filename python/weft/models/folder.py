@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data.vocabulary import Vocabulary
+from ..data.kinds import vocabulary_from_json
 from ..errors import CheckpointError, ConfigError, DtypeError, ShapeError
 from ..interop import load_file, save_file, write_atomically
 
@@ -65,7 +65,7 @@ def load(path: str | Path, classes: Mapping[str, Any]) -> Any:
     if name not in classes:
         raise CheckpointError(f"{path}: a model of kind {name!r}, this Weft knows {', '.join(classes)}")
     try:
-        vocabularies = [Vocabulary.from_json(_read(path / f"{v}.json")) for v in classes[name].VOCABULARIES]
+        vocabularies = [vocabulary_from_json(_read(path / f"{v}.json")) for v in classes[name].VOCABULARIES]
         model = classes[name](*vocabularies, **options)
     except (ConfigError, TypeError) as error:
         raise CheckpointError(f"{path / 'config.json'}: {error}") from None

@@ -11,8 +11,10 @@ import numpy as np
 from .. import nn
 from ..autograd import Tensor, no_grad
 from ..autograd.activation import log_softmax_array
-from ..data.batches import Batch, pad
+from ..data.batches import Batch, pad_sources
+from ..data.features import Features
 from ..data.vocabulary import PAD, Vocabulary
+from ..decoding.rules import bar
 from ..errors import ConfigError, choice_error
 from ..nn import init
 from ..nn.cache import Cached, KeyValueCache, Memory
@@ -64,7 +66,7 @@ class Transformer(EncoderDecoder):
 
     def __init__(
         self,
-        source_vocabulary: Vocabulary,
+        source_vocabulary: Vocabulary | Features,
         target_vocabulary: Vocabulary,
         *,
         hidden: int = 512,
@@ -85,7 +87,8 @@ class Transformer(EncoderDecoder):
             raise choice_error("transformer", "tie", TIES, tie)
         if positions not in POSITIONS:
             raise choice_error("transformer", "positions", POSITIONS, positions)
-        if tie == "all" and source_vocabulary.tokens != target_vocabulary.tokens:
+        shared = isinstance(source_vocabulary, Vocabulary) and source_vocabulary.tokens == target_vocabulary.tokens
+        if tie == "all" and not shared:
             raise ConfigError("[transformer] tie: expected one vocabulary for both sides to tie all three tables")
         decoder_layers = layers if decoder_layers is None else decoder_layers
         feed_forward = 4 * hidden if feed_forward is None else feed_forward
@@ -96,9 +99,16 @@ class Transformer(EncoderDecoder):
         }  # fmt: skip
         self.source_vocabulary, self.target_vocabulary = source_vocabulary, target_vocabulary
         self.hidden, self.heads, self.max_length = hidden, heads, max_length
-        self.source_embedding = nn.Embedding(len(source_vocabulary), hidden, padding_idx=PAD)
+        self.source_embedding: nn.Module
+        tables = []
+        if isinstance(source_vocabulary, Features):
+            self.source_embedding = nn.Linear(source_vocabulary.width, hidden)
+        else:
+            self.source_embedding = nn.Embedding(len(source_vocabulary), hidden, padding_idx=PAD)
+            tables.append(self.source_embedding)
         self.target_embedding = nn.Embedding(len(target_vocabulary), hidden, padding_idx=PAD)
-        for table in (self.source_embedding, self.target_embedding):
+        tables.append(self.target_embedding)
+        for table in tables:
             init.normal_(table.weight, std=hidden**-0.5)
             with no_grad():
                 table.weight[PAD] = 0.0
@@ -131,7 +141,7 @@ class Transformer(EncoderDecoder):
 
     # Training
 
-    def embed(self, tokens: np.ndarray, table: nn.Embedding, start: int = 0) -> Tensor:
+    def embed(self, tokens: np.ndarray, table: nn.Module, start: int = 0) -> Tensor:
         """Numbers [B, T] → embedding · √hidden + positions, after dropout."""
         if self.max_length is not None and start + tokens.shape[1] > self.max_length:
             raise ConfigError(
@@ -150,12 +160,20 @@ class Transformer(EncoderDecoder):
         x = self.embed(batch.target_in, self.target_embedding)
         return self.decoder(x, memory, tgt_is_causal=True, memory_lengths=batch.source_lengths)
 
+    def _mixed(self, batch: Batch, own: np.ndarray) -> np.ndarray:
+        """In two passes (Mihaylova & Martins 2019): what the model says after the true tokens stands for what it would say itself."""
+        logits = self.forward(batch).numpy()
+        scores = logits.reshape(-1, logits.shape[-1])
+        bar(scores, None)
+        said = scores.argmax(1).reshape(own.shape)
+        return np.where(own, np.concatenate([batch.target_in[:, :1], said[:, :-1]], 1), batch.target_in)
+
     # Decoding
 
-    def start(self, inputs: list[list[int]]) -> State:
+    def start(self, inputs: list[Any]) -> State:
         """A state with one row for each source."""
         with no_grad():
-            source, lengths = pad(inputs)
+            source, lengths = pad_sources(inputs)
             memory = self.encode(source, lengths)
             layers = list(self.decoder.layers)
             cache = KeyValueCache(len(layers), len(inputs), self.heads, self.hidden // self.heads, memory.dtype)

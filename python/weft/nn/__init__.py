@@ -6,6 +6,7 @@ from .batch_norm import BatchNorm1d
 from .cache import KeyValueCache
 from .cells import GRUCell, LSTMCell, RNNCell
 from .container import ModuleList, Sequential
+from .evaluating import evaluating
 from .layers import GELU, CrossEntropyLoss, Dropout, Embedding, LayerNorm, Linear, ReLU, RMSNorm, Sigmoid, Tanh
 from .module import Module
 from .multihead import MultiheadAttention
@@ -56,6 +57,7 @@ __all__ = [
     "TransformerEncoderLayer",
     "Unroll",
     "detached",
+    "evaluating",
     "functional",
     "init",
     "utils",

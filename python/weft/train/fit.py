@@ -5,40 +5,36 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from .. import random
-from ..data.batches import batches, count_batches
-from ..data.pairs import Pair, split_pairs
+from ..autograd import Tensor
 from ..errors import DataError, choice_error, range_error
 from ..interop import write_atomically
+from ..models.evaluation import Measured
 from ..models.folder import make_folder
 from ..optim import AdamW
 from ..optim.lr_scheduler import Constant, Cosine, InverseSquareRoot, Linear, LRScheduler
-from .evaluation import evaluate
 
 SCHEDULES = ("constant", "linear", "cosine", "inverse_square_root")
-#: How many sources of the validation pairs are decoded after an epoch.
-DECODED = 1000
 
 
 @dataclass
 class Epoch:
-    """One line of metrics.jsonl. Rates are shares, losses nats per token."""
+    """One line of metrics.jsonl. Losses are nats per token (or label); `metrics` is what the model measures of itself, rates as shares."""
 
     epoch: int
     train_loss: float
     valid_loss: float
-    token_error_rate: float
-    sequence_error_rate: float
+    metrics: dict[str, float]
     learning_rate: float
     seconds: float
-    pairs_per_second: float
+    examples_per_second: float
     samples: list[list[str]] = field(default_factory=list)
 
 
@@ -49,8 +45,33 @@ class History:
     epochs: list[Epoch] = field(default_factory=list)
     steps: int = 0
     seconds: float = 0.0
-    pairs: int = 0
+    examples: int = 0
     interrupted: bool = False
+
+
+class Trainable(Protocol):
+    """What `fit` needs of a model."""
+
+    def split(self, examples: Any, share: float) -> tuple[Any, Any]:
+        """A part to learn from and a part to check with."""
+
+    def encode_examples(self, examples: Any) -> Any:
+        """Examples as numbers; everything that is wrong with them is said here, before any work."""
+
+    def count_batches(self, encoded: Any, tokens: int) -> int:
+        """How many batches an epoch has."""
+
+    def batches(self, encoded: Any, tokens: int, generator: Any = None) -> Iterator[Any]:
+        """An epoch's batches, of about `tokens` steps each."""
+
+    def loss(self, batch: Any, label_smoothing: float = 0.0) -> Tensor:
+        """The mean loss of a batch."""
+
+    def count(self, batch: Any) -> tuple[int, int]:
+        """What the mean is taken over (tokens, or labels), and how many examples these are."""
+
+    def measure(self, examples: Any) -> Measured:
+        """What the model gets right."""
 
 
 class NotFiniteError(ArithmeticError):
@@ -59,9 +80,9 @@ class NotFiniteError(ArithmeticError):
 
 def fit(
     model: Any,
-    pairs: Sequence[Pair],
+    examples: Any,
     *,
-    valid: float | Sequence[Pair] = 0.05,
+    valid: Any = 0.05,
     epochs: int = 10,
     batch_tokens: int = 2048,
     lr: float = 2e-3,
@@ -74,10 +95,14 @@ def fit(
     seed: int | None = None,
     progress: bool = True,
     on_epoch: Callable[[Epoch], None] | None = None,
+    teacher: Callable[[int], float] | None = None,
 ) -> History:
-    """Trains a model on pairs with AdamW; after each epoch measures it on `valid` (a share split off by a fixed hash, or pairs).
+    """Trains a model with AdamW; after each epoch measures it on `valid` (a share split off by a fixed hash, or examples).
 
-    `batch_tokens`: padded target tokens in a batch. `out`: a folder for the model and metrics.jsonl, written after every epoch.
+    `examples` are what the model learns from: pairs for `Seq2Seq` and `Transformer`, texts or one long text for `LanguageModel`.
+    `batch_tokens`: padded steps in a batch. `teacher`: which share of the tokens that a decoder reads are the true ones at a training
+    step, the others being its own (scheduled sampling: `train.linear_decay`, `exponential_decay`, `inverse_sigmoid_decay`, or
+    `lambda step: 0.0` for free running); without one, all. `out`: a folder for the model and metrics.jsonl, written after every epoch.
     `seed` restarts the random numbers that shuffling and dropout draw from. The same seed gives the same weights, bit for bit, for any
     number of threads. Ctrl-C ends the training and keeps what was learned (`History.interrupted`). A loss that is not finite raises
     NotFiniteError with the step and the first parameter that is not finite; the folder keeps the last good model.
@@ -98,11 +123,17 @@ def fit(
     if isinstance(valid, (int, float)):
         if not 0.0 <= valid < 1.0:
             raise range_error("fit", "valid", "a share from 0 up to 1, or pairs", valid)
-        learn, check = split_pairs(pairs, float(valid))
+        learn, check = model.split(examples, float(valid)) if valid else (examples, None)
     else:
-        learn, check = list(pairs), list(valid)
-    if not learn:
-        raise DataError("[fit] pairs: expected at least one pair to learn from, got none")
+        learn, check = examples, valid
+    if not len(learn):
+        raise DataError("[fit] examples: expected at least one to learn from, got none")
+    encoded = model.encode_examples(learn)
+    steps = model.count_batches(encoded, batch_tokens)
+    if not steps:
+        raise DataError("[fit] examples: expected at least one batch of them, got none")
+    if check is not None and len(check):
+        model.encode_examples(check)
     # Imported here, so that `import weft` does not pay for it.
     from tqdm import tqdm
 
@@ -110,15 +141,15 @@ def fit(
     if seed is not None:
         random.manual_seed(seed)
 
-    encoded = model.encode_pairs(learn)
-    steps = count_batches(encoded, batch_tokens)
     optimizer = AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
     rates = _schedule(schedule, optimizer, min(warmup, steps * epochs // 4), steps * epochs)
     history = History()
     bar = tqdm(total=steps * epochs, unit="step", disable=not progress, dynamic_ncols=True, smoothing=0.05)
     try:
         for number in range(1, epochs + 1):
-            record = _run_epoch(model, encoded, batch_tokens, optimizer, rates, clip_norm, label_smoothing, bar, history, number)
+            record = _run_epoch(
+                model, encoded, batch_tokens, optimizer, rates, clip_norm, label_smoothing, bar, history, number, teacher
+            )
             _measure(model, check, record)
             history.epochs.append(record)
             if folder is not None:
@@ -149,13 +180,16 @@ def _schedule(name: str, optimizer: AdamW, warmup: int, total: int) -> LRSchedul
 
 
 def _run_epoch(
-    model: Any, encoded: Sequence[Any], batch_tokens: int, optimizer: AdamW, rates: LRScheduler, clip_norm: float,
-    label_smoothing: float, bar: Any, history: History, number: int,
+    model: Any, encoded: Any, batch_tokens: int, optimizer: AdamW, rates: LRScheduler, clip_norm: float,
+    label_smoothing: float, bar: Any, history: History, number: int, teacher: Callable[[int], float] | None,
 ) -> Epoch:  # fmt: skip
     model.train()
     start = time.perf_counter()
     total, tokens, seen = 0.0, 0, 0
-    for batch in batches(encoded, batch_tokens, random.default_generator()):
+    generator = random.default_generator()
+    for batch in model.batches(encoded, batch_tokens, generator):
+        if teacher is not None:
+            batch = model.with_own_tokens(batch, teacher(history.steps), generator)
         loss = model.loss(batch, label_smoothing)
         value = loss.item()
         if not math.isfinite(value):
@@ -167,36 +201,36 @@ def _run_epoch(
         history.steps += 1
         if norm is not None and not math.isfinite(norm):
             raise NotFiniteError(_blame(model, history.steps, norm))
-        count = int(batch.target_lengths.sum())
-        total, tokens, seen = total + value * count, tokens + count, seen + len(batch.source)
+        count, rows = model.count(batch)
+        total, tokens, seen = total + value * count, tokens + count, seen + rows
         bar.update()
         if history.steps % 10 == 0:
             speed = seen / (time.perf_counter() - start)
-            bar.set_postfix_str(f"epoch {number}, loss {total / tokens:.3f}, {speed:,.0f} pairs/s", refresh=False)
+            bar.set_postfix_str(f"epoch {number}, loss {total / tokens:.3f}, {speed:,.0f} examples/s", refresh=False)
     seconds = time.perf_counter() - start
     history.seconds += seconds
-    history.pairs += seen
+    history.examples += seen
     rate = optimizer.param_groups[0]["lr"]
-    return Epoch(number, total / max(1, tokens), math.nan, math.nan, math.nan, rate, seconds, seen / max(seconds, 1e-9))
+    return Epoch(number, total / max(1, tokens), math.nan, {}, rate, seconds, seen / max(seconds, 1e-9))
 
 
-def _measure(model: Any, check: Sequence[Pair], record: Epoch) -> None:
-    if not check:
+def _measure(model: Any, check: Any, record: Epoch) -> None:
+    if check is None or not len(check):
         return
-    sources = list(dict.fromkeys(p.source for p in check))[:DECODED]
-    chosen = set(sources)
-    found = evaluate(model, [p for p in check if p.source in chosen])
-    record.valid_loss = found.loss
-    record.token_error_rate, record.sequence_error_rate = found.token_error_rate, found.sequence_error_rate
-    record.samples = [[s, found.outputs[s]] for s in sources[:: max(1, len(sources) // 3)][:3]]
+    found = model.measure(check)
+    record.valid_loss, record.metrics, record.samples = found.loss, found.metrics, found.samples
 
 
 def _write_metrics(folder: Path, history: History) -> None:
     def clean(value: Any) -> Any:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    lines = [json.dumps({k: clean(v) for k, v in asdict(e).items()}, ensure_ascii=False) for e in history.epochs]
-    write_atomically(folder / "metrics.jsonl", "".join(line + "\n" for line in lines).encode())
+    lines = []
+    for epoch in history.epochs:
+        record = asdict(epoch)
+        record |= record.pop("metrics")
+        lines.append(json.dumps({k: clean(v) for k, v in record.items()}, ensure_ascii=False) + "\n")
+    write_atomically(folder / "metrics.jsonl", "".join(lines).encode())
 
 
 def _blame(model: Any, step: int, value: float) -> str:
@@ -211,6 +245,9 @@ def describe(e: Epoch) -> str:
     """An epoch in a few lines."""
     text = f"epoch {e.epoch}: loss {e.train_loss:.3f}"
     if math.isfinite(e.valid_loss):
-        text += f", validation loss {e.valid_loss:.3f}, token error {e.token_error_rate:.1%}, sequence error {e.sequence_error_rate:.1%}"
-    text += f" ({e.seconds:.1f} s, {e.pairs_per_second:,.0f} pairs/s)"
+        text += f", validation loss {e.valid_loss:.3f}"
+    for name, value in e.metrics.items():
+        shown = f"{value:.1%}" if name.endswith(("rate", "accuracy")) else f"{value:.3f}"
+        text += f", {name.removesuffix('_rate').replace('_', ' ')} {shown}"
+    text += f" ({e.seconds:.1f} s, {e.examples_per_second:,.0f} examples/s)"
     return text + "".join(f"\n    {source} → {output}" for source, output in e.samples)

@@ -1,0 +1,36 @@
+"""Which kind of vocabulary: made from texts, or read from a model's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from ..errors import CheckpointError, choice_error
+from .features import Features
+from .subwords import SUBWORDS, Subwords
+from .vocabulary import TOKENS, Vocabulary
+
+KINDS = (*TOKENS, *SUBWORDS)
+
+
+def make_vocabulary(texts: Iterable[Any], kind: str | None = None, size: int | None = None, min_count: int = 1) -> Vocabulary:
+    """A vocabulary of `kind` 'character', 'word', 'bpe' or 'unigram'; without one: characters of strings, tokens of lists."""
+    texts = list(texts)
+    if kind is None:
+        kind = "character" if all(isinstance(t, str) for t in texts) else "word"
+    if kind not in KINDS:
+        raise choice_error("data", "tokens", KINDS, kind)
+    maker: Any = Subwords if kind in SUBWORDS else Vocabulary
+    return maker.from_texts(texts, kind, size=size, min_count=min_count)
+
+
+def vocabulary_from_json(text: str) -> Vocabulary | Features:
+    """From the model folder."""
+    try:
+        content = json.loads(text)
+        kind = content["kind"]
+        maker: Any = Features if kind == Features.kind else Subwords if kind in SUBWORDS else Vocabulary
+        return maker.from_content(content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"[vocabulary] not a vocabulary of Weft: {error}") from None
