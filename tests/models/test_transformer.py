@@ -99,7 +99,7 @@ def test_language_model(tmp_path, options):
         model.loss(tokens).backward()
         optimizer.step()
     assert model.perplexity(texts) < min(2.0, start / 2)
-    assert model.generate("abca", max_length=4).startswith("abcabc")
+    assert model.generate("abca", max_length=4)[0].text.startswith("abcabc")
     # Prefixes of different length, read at once and token by token, against whole passes.
     model.eval()
     state, written = model.start([[4, 5, 6, 4], [5]]), [[START, 4, 5, 6, 4], [START, 5]]

@@ -84,7 +84,7 @@ def beam(
     if not 1 <= n_best <= beam:
         raise range_error("beam", "n_best", f"a whole number from 1 to the beam of {beam}", n_best)
     ranking = Ranking(length_penalty, coverage_penalty, stop)
-    state = model.start([list(i) for i in inputs])
+    state = model.start(list(inputs))
     searches = [
         _Search(beam, n_best, limit, ranking, () if rules is None or rules.required is None else rules.required[i])
         for i, limit in enumerate(max_length)

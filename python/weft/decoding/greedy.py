@@ -14,7 +14,7 @@ from .rules import Rules, adjusted, bar
 
 def greedy(model: Decodable, inputs: Sequence[Any], max_length: Sequence[int], rules: Rules | None = None) -> list[Result]:
     """One result for each input (text left empty: the model joins tokens). Equal probabilities: the lowest number wins."""
-    state = model.start([list(i) for i in inputs])
+    state = model.start(list(inputs))
     rows = np.arange(len(inputs))
     tokens = np.full(len(inputs), START, np.int64)
     found: list[list[int]] = [[] for _ in inputs]

@@ -65,7 +65,7 @@ def sample(
 
     `logprob` is the model's, before temperature and cuts; equal draws are not joined.
     """
-    state = model.start([list(i) for i in inputs])
+    state = model.start(list(inputs))
     index = np.repeat(np.arange(len(inputs)), count)
     state = state.select(index)
     draw = np.tile(np.arange(count), len(inputs))

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from .autoregressive import AutoregressiveModel
 from .encoder_decoder import EncoderDecoder
+from .ensemble import Ensemble
 from .folder import load as _load
 from .language import LanguageModel
 from .markov import MarkovModel
@@ -15,6 +17,8 @@ KINDS: dict[str, Any] = {
     "Seq2Seq": Seq2Seq,
     "Transformer": Transformer,
     "LanguageModel": LanguageModel,
+    "MarkovModel": MarkovModel,
+    "AutoregressiveModel": AutoregressiveModel,
     "VisionTransformer": VisionTransformer,
 }
 
@@ -24,4 +28,7 @@ def load(path: str | Path) -> Any:
     return _load(path, KINDS)
 
 
-__all__ = ["EncoderDecoder", "LanguageModel", "MarkovModel", "Seq2Seq", "Transformer", "VisionTransformer", "load"]
+__all__ = [
+    "AutoregressiveModel", "EncoderDecoder", "Ensemble", "LanguageModel", "MarkovModel", "Seq2Seq", "Transformer", "VisionTransformer",
+    "load",
+]  # fmt: skip

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from .. import nn
 from ..autograd import Tensor, no_grad
 from ..autograd.activation import log_softmax_array
-from ..data.batches import pad
+from ..data.batches import groups, in_batches, pad
+from ..data.kinds import make_vocabulary
+from ..data.pairs import hash_share
 from ..data.vocabulary import END, PAD, START, Vocabulary
-from ..decoding import Cut, greedy, sample
-from ..errors import ConfigError, choice_error, range_error
+from ..decoding import Result
+from ..errors import ConfigError, DataError, choice_error, range_error
 from ..nn import functional as F
 from ..nn import init
 from ..nn.cache import KeyValueCache
-from . import folder
+from .evaluation import Measured, validation_loss
+from .generation import Generation
+from .model import Model
 from .seq2seq import CELLS
 
 
@@ -34,16 +37,29 @@ class State:
 
     def select(self, rows: np.ndarray) -> State:
         """The given rows, also more than once."""
+        pending = [self.pending[r] for r in rows.tolist()] if self.pending else []
         if isinstance(self.kept, KeyValueCache):
-            return State(self.kept.select(rows), [])
-        return State([h[:, rows] for h in self.kept], [])
+            return State(self.kept.select(rows), pending)
+        return State([h[:, rows] for h in self.kept], pending)
 
 
-class LanguageModel(nn.Module):
+class Window(NamedTuple):
+    """Tokens [B, T] and what follows each. `first`: nothing came before; otherwise a recurrent model goes on from where it was."""
+
+    tokens: np.ndarray
+    targets: np.ndarray
+    first: bool = True
+
+
+class LanguageModel(Generation, Model):
     """p(token | tokens before it), by `cell` 'rnn', 'lstm', 'gru' or 'transformer' (decoder only, norm first: Radford et al. 2019).
 
     `layers` layers of `hidden` units; for the Transformer `heads`, GELU, and `positions` 'learned' up to `max_length` or 'rotary'. The
     projection shares the embedding's table (Press & Wolf 2017) unless `tie` is False.
+
+    `train.fit(model, texts)` learns texts, each with its end. `train.fit(model, text)` learns one long text without ends, in windows of
+    `window` tokens: a recurrent model reads it in order and keeps its state from window to window, gradients stop at their borders
+    (truncated backpropagation); a Transformer takes windows in random order. `generate("beginning")` writes on from there.
 
     >>> model = weft.models.LanguageModel.from_texts(["abab", "baba"], cell="transformer", hidden=16, heads=2, layers=1)
     >>> model.perplexity(["abab"]) > 1
@@ -65,6 +81,7 @@ class LanguageModel(nn.Module):
         positions: str = "learned",
         max_length: int = 1024,
         tie: bool = True,
+        window: int = 128,
     ) -> None:
         super().__init__()
         if cell not in (*CELLS, "transformer"):
@@ -74,9 +91,14 @@ class LanguageModel(nn.Module):
         feed_forward = 4 * hidden if feed_forward is None else feed_forward
         self.options = {
             "cell": cell, "hidden": hidden, "layers": layers, "heads": heads, "feed_forward": feed_forward, "dropout": dropout,
-            "positions": positions, "max_length": max_length, "tie": tie,
+            "positions": positions, "max_length": max_length, "tie": tie, "window": window,
         }  # fmt: skip
-        self.vocabulary, self.cell, self.layers, self.heads, self.hidden = vocabulary, cell, layers, heads, hidden
+        if window < 1 or (cell == "transformer" and window > max_length):
+            raise range_error("language", "window", "a whole number from 1 to max_length", window)
+        self.vocabulary = self.source_vocabulary = self.target_vocabulary = vocabulary
+        self.window = window
+        self._carried: Any = None
+        self.cell, self.layers, self.heads, self.hidden = cell, layers, heads, hidden
         self.max_length = max_length if cell == "transformer" else None
         self.embedding = nn.Embedding(len(vocabulary), hidden, padding_idx=PAD)
         init.normal_(self.embedding.weight, std=0.02 if cell == "transformer" else hidden**-0.5)
@@ -102,18 +124,26 @@ class LanguageModel(nn.Module):
         init.zeros_(self.output.bias)
 
     @classmethod
-    def from_texts(cls, texts: Iterable[str], *, tokens: str = "character", **options: Any) -> Self:
-        """A model with a vocabulary made from texts; `tokens` is 'character' or 'word'."""
-        return cls(Vocabulary.from_texts(texts, tokens), **options)
+    def from_texts(
+        cls, texts: str | Iterable[Any], *, tokens: str | None = None, vocabulary_size: int | None = None, min_count: int = 1,
+        **options: Any,
+    ) -> Self:  # fmt: skip
+        """A model with a vocabulary made from texts, or from one long text; `tokens` as in `data.make_vocabulary`."""
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        if not texts:
+            raise ConfigError("[language] texts: expected at least one text, got none")
+        return cls(make_vocabulary(texts, tokens, vocabulary_size, min_count), **options)
 
     # Training
 
-    def features(self, tokens: np.ndarray) -> Tensor:
-        """Numbers [B, T] → what predicts the next of each [B, T, hidden]."""
+    def features(self, tokens: np.ndarray, carried: Any = None) -> Tensor:
+        """Numbers [B, T] → what predicts the next of each [B, T, hidden]; a recurrent model goes on from `carried`."""
         x = self._embedded(tokens)
         if self.cell == "transformer":
             return self.body(x, is_causal=True)
-        return self.dropout(self.body(x)[0])
+        output, last = self.body(x, carried)
+        self._carried = nn.detached(last)
+        return self.dropout(output)
 
     def _embedded(self, tokens: np.ndarray, start: Any = 0) -> Tensor:
         longest = int(np.max(start, initial=0)) + tokens.shape[1]
@@ -126,38 +156,113 @@ class LanguageModel(nn.Module):
         """Logits [B, T, V] of the token after each."""
         return self.output(self.features(np.asarray(tokens)))
 
-    def loss(self, tokens: np.ndarray, targets: np.ndarray | None = None, label_smoothing: float = 0.0) -> Tensor:
-        """Mean cross-entropy in nats of `targets` [B, T] after tokens [B, T]; by default each token after those before it. <pad> does not
-        count."""
-        tokens = np.asarray(tokens)
-        if targets is None:
-            tokens, targets = tokens[:, :-1], tokens[:, 1:]
+    def loss(self, batch: Any, label_smoothing: float = 0.0) -> Tensor:
+        """Mean cross-entropy in nats of each token after those before it: of a `Window`, or of numbers [B, T]. <pad> does not count."""
+        if not isinstance(batch, Window):
+            tokens = np.asarray(batch)
+            batch = Window(tokens[:, :-1], tokens[:, 1:])
+        features = self.features(batch.tokens, None if batch.first else self._carried)
         return F.linear_cross_entropy(
-            self.features(tokens),
-            self.output.weight,
-            targets,
-            self.output.bias,
-            ignore_index=PAD,
-            label_smoothing=label_smoothing,
+            features, self.output.weight, batch.targets, self.output.bias, ignore_index=PAD, label_smoothing=label_smoothing
         )
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
+    def encode(self, texts: Sequence[Any]) -> np.ndarray:
         """Texts as numbers [B, T] with <s> and </s>, filled up with <pad>."""
         return pad([[START, *self.vocabulary.encode(text), END] for text in texts])[0]
 
-    def perplexity(self, texts: Sequence[str], batch_size: int = 64) -> float:
-        """e^(mean cross-entropy a token), the ends counted."""
-        training, total, count = self.training, 0.0, 0
-        self.eval()
-        try:
-            with no_grad():
-                for first in range(0, len(texts), batch_size):
-                    tokens = self.encode(texts[first : first + batch_size])
-                    number = int((tokens[:, 1:] != PAD).sum())
-                    total, count = total + self.loss(tokens).item() * number, count + number
-        finally:
-            self.train(training)
-        return math.exp(total / max(1, count))
+    def split(self, examples: Any, share: float) -> tuple[Any, Any]:
+        """Texts by a fixed hash; of one long text the end is what to check with."""
+        if isinstance(examples, str):
+            cut = len(examples) - round(len(examples) * share)
+            return examples[:cut], examples[cut:]
+        learn = [t for t in examples if hash_share(str(t)) >= share]
+        return learn, [t for t in examples if hash_share(str(t)) < share]
+
+    def encode_examples(self, examples: Any) -> Any:
+        """One long text as an array of numbers, texts as lists of them with <s> and </s>."""
+        if isinstance(examples, str):
+            numbers = np.array(self.vocabulary.encode(examples), np.int64)
+            if not len(numbers):
+                raise DataError("[language] text: expected at least one token, got none")
+            return numbers
+        encoded = [[START, *self.vocabulary.encode(text), END] for text in examples]
+        for i, row in enumerate(encoded):
+            if self.max_length is not None and len(row) - 1 > self.max_length:
+                raise ConfigError(f"[language] text {i}: expected at most {self.max_length} tokens, got {len(row) - 1}")
+        return encoded
+
+    def _rows(self, length: int, tokens: int) -> tuple[int, int]:
+        """Of one long text: rows of a batch, and steps of a window."""
+        window = min(self.window, length)
+        return max(1, min(tokens // window, length // window)), window
+
+    def count_batches(self, encoded: Any, tokens: int) -> int:
+        """How many batches an epoch has."""
+        if not isinstance(encoded, np.ndarray):
+            return len(groups([(len(n) - 1,) for n in encoded], tokens))
+        rows, window = self._rows(len(encoded), tokens)
+        if self.cell == "transformer":
+            return -(-(len(encoded) // window) // rows)
+        return -(-(len(encoded) // rows) // window)
+
+    def batches(self, encoded: Any, tokens: int, generator: Any = None) -> Iterator[Window]:
+        """Batches of texts of about equal length, or windows of one long text (the class says which)."""
+        if not isinstance(encoded, np.ndarray):
+            for some in in_batches(encoded, [(len(n) - 1,) for n in encoded], tokens, generator):
+                numbers = pad(some)[0]
+                yield Window(numbers[:, :-1], numbers[:, 1:])
+            return
+        rows, window = self._rows(len(encoded), tokens)
+        if self.cell == "transformer":
+            count, spare = divmod(len(encoded), window)
+            shift = 0 if generator is None or not spare else int(generator.permutation(spare + 1)[0])
+            order = np.arange(count) if generator is None else generator.permutation(count)
+            for first in range(0, count, rows):
+                targets = encoded[order[first : first + rows, None] * window + shift + np.arange(window)]
+                yield Window(_after_start(targets), targets)
+            return
+        columns = len(encoded) // rows
+        targets = encoded[: rows * columns].reshape(rows, columns)
+        read = _after_start(targets)
+        for first in range(0, columns, window):
+            yield Window(read[:, first : first + window], targets[:, first : first + window], first == 0)
+
+    def count(self, batch: Window) -> tuple[int, int]:
+        """Tokens that are predicted, and rows."""
+        return int((batch.targets != PAD).sum()), len(batch.tokens)
+
+    def measure(self, examples: Any) -> Measured:
+        """Loss, perplexity, bits a character, and a text written from nothing."""
+        loss = validation_loss(self, examples)
+        encoded = self.encode_examples(examples)
+        if isinstance(examples, str):
+            predicted, characters = len(encoded), len(examples)
+        else:
+            predicted, characters = sum(len(n) - 1 for n in encoded), sum(len(t) for t in examples if isinstance(t, str))
+        metrics = {"perplexity": math.exp(min(loss, 700.0))}
+        if characters:
+            metrics["bits_per_character"] = loss * predicted / characters / math.log(2.0)
+        return Measured(loss, metrics, [["", self.generate("", max_length=60, temperature=0.8)[0].text]])
+
+    def perplexity(self, texts: Any, batch_tokens: int = 8192) -> float:
+        """e^(mean cross-entropy a token), the ends of texts counted."""
+        return math.exp(validation_loss(self, texts, batch_tokens))
+
+    def bits_per_character(self, texts: Any) -> float:
+        """The cross-entropy of texts, or of one long text, in bits for each of its characters, whatever the tokens are."""
+        return self.measure(texts).metrics["bits_per_character"]
+
+    def score(self, texts: Sequence[Any], batch_size: int = 64) -> np.ndarray:
+        """log p(text) of each, the end counted."""
+        found = []
+        with nn.evaluating(self), no_grad():
+            for first in range(0, len(texts), batch_size):
+                tokens = self.encode(texts[first : first + batch_size])
+                logits = self.forward(tokens[:, :-1])
+                rows, wanted = logits.reshape(-1, logits.shape[-1]), tokens[:, 1:].reshape(-1)
+                loss = F.cross_entropy(rows, wanted, ignore_index=PAD, reduction="none").numpy()
+                found.append(-loss.reshape(len(tokens), -1).sum(1, dtype=np.float64))
+        return np.concatenate(found) if found else np.zeros(0)
 
     # Decoding
 
@@ -191,41 +296,16 @@ class LanguageModel(nn.Module):
             scores = log_softmax_array(self.output(final).numpy())
         return scores, None, State(kept, [])
 
-    def generate(
-        self,
-        prefix: str = "",
-        *,
-        max_length: int = 100,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float = 1.0,
-        min_p: float = 0.0,
-        seed: int = 0,
-    ) -> str:
-        """A text that begins with `prefix`: the most probable token at each step, or with a `temperature` drawn ones (`decoding.Cut`)."""
-        if max_length < 1:
-            raise range_error("generate", "max_length", "a whole number of at least 1", max_length)
-        training = self.training
-        self.eval()
-        try:
-            numbers = self.vocabulary.encode(prefix)
-            if self.max_length is not None:
-                max_length = min(max_length, self.max_length - len(numbers) - 1)
-            if temperature is None:
-                [found] = greedy(self, [numbers], [max_length])
-            else:
-                [[found]] = sample(self, [numbers], [max_length], Cut(temperature, top_k, top_p, min_p), [seed])
-            return self.vocabulary.decode([*numbers, *found.tokens])
-        finally:
-            self.train(training)
+    def _limit(self, numbers: Any, max_length: int | None) -> int:
+        wished = 100 if max_length is None else max_length
+        return wished if self.max_length is None else min(wished, self.max_length - len(numbers) - 1)
 
-    # Keeping
+    def _finish(self, source: Any, result: Result) -> Result:
+        result = super()._finish(source, result)
+        result.text = self.vocabulary.join([*result.source, *result.target])
+        return result
 
-    def save(self, path: str | Path) -> None:
-        """Writes weights, options and the vocabulary into a folder."""
-        folder.save(self, path)
 
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """The model of a folder."""
-        return folder.load(path, {cls.__name__: cls})
+def _after_start(targets: np.ndarray) -> np.ndarray:
+    """What is read before each of targets [B, T]: <s>, then those before it."""
+    return np.concatenate([np.full((len(targets), 1), START, np.int64), targets[:, :-1]], 1)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
+from ..data.kinds import make_vocabulary
 from ..data.vocabulary import END, PAD, START, Vocabulary
-from ..decoding import Cut, greedy, sample
+from ..decoding import Result
 from ..errors import range_error
+from . import folder
+from .generation import Generation
 
 
-class MarkovModel:
+class MarkovModel(Generation):
     """p(token | the n − 1 tokens before it) by counts, smoothed after Witten & Bell 1991: a context that was seen c times with d different
     followers gives them c / (c + d) of the probability, and the rest to the next shorter context; the shortest is uniform.
 
@@ -25,17 +29,20 @@ class MarkovModel:
     True
     """
 
+    VOCABULARIES = ("vocabulary",)
+
     def __init__(self, vocabulary: Vocabulary, order: int = 3) -> None:
         if order < 1:
             raise range_error("markov", "order", "a whole number of at least 1", order)
-        self.vocabulary, self.order = vocabulary, order
+        self.vocabulary = self.source_vocabulary = self.target_vocabulary = vocabulary
+        self.order, self.options = order, {"order": order}
         self._counts: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
 
     @classmethod
-    def from_texts(cls, texts: Iterable[str], *, tokens: str = "character", order: int = 3) -> Self:
-        """Counts runs of up to `order` tokens; `tokens` is 'character' or 'word'."""
-        texts = list(texts)
-        model = cls(Vocabulary.from_texts(texts, tokens), order)
+    def from_texts(cls, texts: str | Iterable[Any], *, tokens: str | None = None, order: int = 3) -> Self:
+        """Counts runs of up to `order` tokens of texts, or of one long text; `tokens` as in `data.make_vocabulary`."""
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        model = cls(make_vocabulary(texts, tokens), order)
         for text in texts:
             model.count(model.vocabulary.encode(text))
         return model
@@ -63,15 +70,32 @@ class MarkovModel:
                 p[token] += count / (total + kinds)
         return p
 
-    def perplexity(self, texts: Sequence[str]) -> float:
-        """e^(mean cross-entropy a token), the ends counted."""
+    def loss(self, texts: str | Sequence[Any]) -> float:
+        """Mean cross-entropy in nats a token: of texts with their ends, or of one long text without an end."""
         total, count = 0.0, 0
-        for text in texts:
-            numbers = [*self.vocabulary.encode(text), END]
+        for text in [texts] if isinstance(texts, str) else texts:
+            numbers = self.vocabulary.encode(text) + ([] if isinstance(texts, str) else [END])
             for i, token in enumerate(numbers):
-                total -= math.log(self.distribution(numbers[:i])[token])
+                total -= math.log(self.probability(numbers[max(0, i - self.order + 1) : i], token, i < self.order - 1))
                 count += 1
-        return math.exp(total / max(1, count))
+        return total / max(1, count)
+
+    def probability(self, before: Sequence[int], token: int, begins: bool = True) -> float:
+        """p(token | before); `begins`: the text begins with `before`."""
+        context = tuple(([START] * (self.order - 1) if begins else []) + list(before))
+        context = context[len(context) - min(len(context), self.order - 1) :]
+        p = 1.0 / (len(self.vocabulary) - 2)
+        for n in range(len(context) + 1):
+            found = self._counts.get(context[len(context) - n :])
+            if not found:
+                break
+            total, kinds = found.total(), len(found)
+            p = (p * kinds + found.get(token, 0)) / (total + kinds)
+        return p
+
+    def perplexity(self, texts: str | Sequence[Any]) -> float:
+        """e^(mean cross-entropy a token), the ends of texts counted."""
+        return math.exp(self.loss(texts))
 
     # Decoding
 
@@ -97,11 +121,40 @@ class MarkovModel:
         with np.errstate(divide="ignore"):
             return np.log(np.array([self.distribution(t) for t in state.texts])), None, state
 
-    def generate(self, prefix: str = "", *, max_length: int = 100, temperature: float | None = None, seed: int = 0) -> str:
-        """A text that begins with `prefix`: the most probable tokens, or drawn ones."""
-        numbers = self.vocabulary.encode(prefix)
-        if temperature is None:
-            [found] = greedy(self, [numbers], [max_length])
-        else:
-            [[found]] = sample(self, [numbers], [max_length], Cut(temperature), [seed])
-        return self.vocabulary.decode([*numbers, *found.tokens])
+    def _limit(self, numbers: Any, max_length: int | None) -> int:
+        return 100 if max_length is None else max_length
+
+    def _finish(self, source: Any, result: Result) -> Result:
+        result = super()._finish(source, result)
+        result.text = self.vocabulary.join([*result.source, *result.target])
+        return result
+
+    # Keeping
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The counts as arrays: runs [N, order], a context and what follows it, -1 where it is shorter; and how often each occurred."""
+        runs = [((-1,) * (self.order - 1 - len(c)) + (*c, t), n) for c, found in self._counts.items() for t, n in found.items()]
+        runs.sort()
+        return {
+            "runs": np.array([r for r, _ in runs], np.int64).reshape(-1, self.order),
+            "counts": np.array([n for _, n in runs], np.int64),
+        }
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Takes what `state_dict` gave."""
+        self._counts = defaultdict(Counter)
+        for run, n in zip(state["runs"].tolist(), state["counts"].tolist(), strict=True):
+            self._counts[tuple(t for t in run[:-1] if t >= 0)][run[-1]] = n
+
+    def eval(self) -> Self:
+        """Itself: there is no training mode."""
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Writes counts, options and the vocabulary into a folder."""
+        folder.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The model of a folder."""
+        return folder.load(path, {cls.__name__: cls})

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +12,12 @@ from ..errors import ConfigError, DtypeError, choice_error, shape_error
 from ..nn import functional as F
 from ..nn import init
 from ..nn.layers import new_parameter
-from . import folder
+from .model import Model
 
 POOLS = ("class", "mean")
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(Model):
     """Classes of images [B, H, W] or [B, C, H, W]: patches through a linear layer, positions added, `layers` encoder layers, a linear head.
 
     `image_size` H = W or (H, W), cut into patches of `patch_size`; `pool`: the first token, a learned 'class' token, or the 'mean' of all
@@ -136,12 +135,3 @@ class VisionTransformer(nn.Module):
             self.train(training)
         assert weights is not None
         return weights.numpy()[:, :, 0, 1:].reshape(x.shape[0], -1, *self.grid)
-
-    def save(self, path: str | Path) -> None:
-        """Writes weights and options into a folder."""
-        folder.save(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """The model of a folder."""
-        return folder.load(path, {cls.__name__: cls})
