@@ -160,3 +160,19 @@ def test_no_space_left(run):
     )  # fmt: skip
     assert done.returncode == 1 and "could not be written" in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert not (run / "small/weights.safetensors").exists()
+
+
+def test_inspect(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    done = weft("inspect", run / "run", "abc", "--out", tmp_path / "map.png", "--best", 2)
+    assert done.returncode == 0 and done.out.startswith("1. ") and "\n2. " in done.out and "</s>" in done.out
+    assert (tmp_path / "map.png").stat().st_size > 1000
+    assert "gradient" in weft("inspect", run / "run", "abc", "--map", "saliency").out
+    for arguments, code, text in (
+        (("zzz",), 1, "never seen the characters 'z'"),
+        (("abc", "--map", "head"), 2, "expected one with MultiheadAttention"),
+        (("abc", "--out", tmp_path / "no" / "map.png"), 1, "could not be written"),
+        (("abc", "--map", "nonsense"), 2, "invalid choice"),
+    ):
+        done = weft("inspect", run / "run", *arguments)
+        assert done.returncode == code and text in done.err, done.err

@@ -1,4 +1,4 @@
-"""The command line: `weft demo / train / predict / evaluate / info`."""
+"""The command line: `weft demo / train / predict / evaluate / inspect / info`."""
 
 from .main import main
 

@@ -85,7 +85,20 @@ def build_parser() -> Parser:
     evaluate.add_argument("pairs", metavar="PAIRS.tsv")
     evaluate.add_argument("--beam", type=whole(1, 1000), default=5, metavar="N", help="hypotheses kept; 1 is greedy (5)")
     evaluate.add_argument("--json", action="store_true", help="one JSON object instead of a line")
-    for p in (predict, evaluate):
+
+    inspect = commands.add_parser("inspect", help="what a model says to a text, how sure it is, and where it looked")
+    inspect.add_argument("run", metavar="RUN")
+    inspect.add_argument("text", metavar="TEXT")
+    inspect.add_argument("--beam", type=whole(1, 1000), default=5, metavar="N", help="hypotheses kept (5)")
+    inspect.add_argument("--best", type=whole(1, 1000), default=3, metavar="N", help="results shown (3)")
+    maps = ("attention", "head", "saliency")
+    inspect.add_argument(
+        "--map", choices=maps, default="attention", help="the alignment, one head of a transformer, or gradients"
+    )
+    inspect.add_argument("--layer", type=whole(1), default=1, metavar="N", help="of the decoder, with --map head (1)")
+    inspect.add_argument("--head", type=whole(1), default=1, metavar="N", help="of that layer, with --map head (1)")
+    inspect.add_argument("--out", metavar="PICTURE", help="a file for the map, .png, .svg or .pdf")
+    for p in (predict, evaluate, inspect):
         p.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads to use; results do not depend on it")
         p.add_argument("--allow-unknown", action="store_true", help="read tokens that were never seen in training as <unk>")
 
@@ -100,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser.parse_args(argv)
         if arguments.command is None:
-            parser.error("expected a command: demo, train, predict, evaluate or info")
+            parser.error("expected a command: demo, train, predict, evaluate, inspect or info")
     except SystemExit as stop:
         return int(stop.code or 0)
     name = f"weft {arguments.command}"
@@ -132,7 +145,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from . import demo, evaluate, info, predict, train
+    from . import demo, evaluate, info, inspect, predict, train
 
-    commands = {"demo": demo.run, "train": train.run, "predict": predict.run, "evaluate": evaluate.run, "info": info.run}
+    commands = {
+        "demo": demo.run, "train": train.run, "predict": predict.run, "evaluate": evaluate.run, "inspect": inspect.run, "info": info.run,
+    }  # fmt: skip
     return commands[arguments.command](arguments)

@@ -1,17 +1,20 @@
-"""Attention maps: which source position each target token looked at."""
+"""Where a model looked: alignments of a decode, weights of any layer and head."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..autograd import no_grad
+from ..data.pairs import Pair
 from ..data.vocabulary import END, SPECIALS
 from ..decoding import Result
-from ..errors import CheckpointError, ConfigError
-
-SHADES = " ░▒▓█"
+from ..errors import ConfigError
+from ..nn import MultiheadAttention, evaluating
+from .maps import draw_map, plot_map, save_picture
 
 
 def _labels(result: Result) -> tuple[np.ndarray, list[str], list[str]]:
@@ -23,7 +26,7 @@ def _labels(result: Result) -> tuple[np.ndarray, list[str], list[str]]:
 
 
 def draw_attention(result: Result) -> str:
-    """The map as text for a terminal: a row for each target token, a column for each source token, darker is more.
+    """The alignment as text for a terminal: a row for each target token, a column for each source token, darker is more.
 
     >>> r = weft.decoding.Result("x", [4], 0.0, 0.0, np.ones((2, 1), np.float32), ["a"], ["x"])
     >>> print(weft.interpret.draw_attention(r))
@@ -32,39 +35,83 @@ def draw_attention(result: Result) -> str:
     </s>  ██
     """
     weights, source, target = _labels(result)
-    margin = max(len(t) for t in target)
-    width = max(2, max((len(s) for s in source), default=1) + 1)
-    lines = [" " * margin + " " + "".join(s.rjust(width) for s in source)]
-    for token, row in zip(target, weights, strict=True):
-        cells = (SHADES[min(4, int(w * 5))] * min(width, 2) for w in row)
-        lines.append(token.rjust(margin) + " " + "".join(c.rjust(width) for c in cells))
-    return "\n".join(line.rstrip() for line in lines)
+    return draw_map(weights, source, target)
 
 
 def plot_attention(result: Result, path: str | Path | None = None, *, ax: Any = None) -> Any:
-    """The map as a picture; returns matplotlib's axes, and saves them where a path is given. Needs the `plot` extra."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ConfigError("[plot_attention] needs matplotlib: pip install 'weft[plot]'") from None
+    """The alignment as a picture; returns matplotlib's axes, and saves them where a path is given. Needs the `plot` extra."""
     weights, source, target = _labels(result)
-    if ax is None:
-        figure = Figure(figsize=(1.2 + 0.45 * len(source), 1.0 + 0.4 * len(target)), layout="constrained")
-        FigureCanvasAgg(figure)
-        ax = figure.add_subplot()
-    image = ax.imshow(weights, cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto")
-    ax.set_xticks(range(len(source)), source)
-    ax.set_yticks(range(len(target)), target)
+    between = "" if all(len(s) == 1 for s in result.source) else " "
+    title = f"{between.join(result.source)} → {result.text}"
+    ax = plot_map(weights, source, target, title=title, label="attention weight", ax=ax)
     ax.set_xlabel("source")
     ax.set_ylabel("target")
-    ax.set_title(
-        f"{''.join(result.source) if all(len(s) == 1 for s in result.source) else ' '.join(result.source)} → {result.text}"
-    )
-    ax.figure.colorbar(image, ax=ax, label="attention weight")
     if path is not None:
-        try:
-            ax.figure.savefig(path, dpi=120)
-        except OSError as error:
-            raise CheckpointError(f"{path}: could not be written: {error.strerror or error}") from None
+        save_picture(ax, path)
     return ax
+
+
+def hard_alignment(result: Result) -> list[tuple[str, str]]:
+    """Each target token with the source token that it looked at most.
+
+    >>> r = weft.decoding.Result("x", [4], 0.0, 0.0, np.array([[0.2, 0.8], [0.5, 0.5]]), ["a", "b"], ["x"])
+    >>> weft.interpret.hard_alignment(r)
+    [('x', 'b')]
+    """
+    weights, source, _ = _labels(result)
+    return [(token, source[int(row.argmax())]) for token, row in zip(result.target, weights, strict=False)]
+
+
+def watch_attention(module: Any, run: Callable[[], Any]) -> dict[str, np.ndarray]:
+    """Calls `run()`, which uses `module`, and returns the weights of every `MultiheadAttention` that it went through, by the name of the
+    layer: [B, heads, T, S]. Dropout is off, nothing is recorded for gradients.
+
+    >>> layer = weft.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    >>> weights = weft.interpret.watch_attention(layer, lambda: layer(np.ones((1, 3, 8), np.float32)))
+    >>> weights["self_attn"].shape
+    (1, 2, 3, 3)
+    """
+    found: dict[str, np.ndarray] = {}
+    watched = {name: m for name, m in module.named_modules() if isinstance(m, MultiheadAttention)}
+
+    def watch(name: str, attention: MultiheadAttention) -> Callable[..., Any]:
+        def forward(query: Any, *inputs: Any, **options: Any) -> Any:
+            steps = np.shape(query)[1 if attention.batch_first else 0] if np.ndim(query) == 3 else np.shape(query)[0]
+            options.pop("need_weights", None)
+            every = range(attention.num_heads), range(steps)
+            output, weights = type(attention).forward(attention, query, *inputs, **options, weights_of=every)
+            if weights is not None:
+                found[name] = np.array(weights)
+            return output, None
+
+        return forward
+
+    try:
+        for name, attention in watched.items():
+            object.__setattr__(attention, "forward", watch(name, attention))
+        with evaluating(module), no_grad():
+            run()
+    finally:
+        for attention in watched.values():
+            attention.__dict__.pop("forward", None)
+    return found
+
+
+def attention_weights(model: Any, source: Any, target: Any = None) -> dict[str, np.ndarray]:
+    """The weights of every layer of a `Transformer` for a source and a target (by default what the model itself says), or of a
+    `LanguageModel` for a text: name → [heads, T, S]. The first target step is <s>.
+
+    >>> pairs = [weft.data.Pair("abc", "cba")]
+    >>> model = weft.models.Transformer.from_pairs(pairs, hidden=16, heads=2, layers=1)
+    >>> {n: w.shape for n, w in weft.interpret.attention_weights(model, "abc", "cb").items()}["decoder.layers.0.multihead_attn"]
+    (2, 3, 3)
+    """
+    if hasattr(model, "collate"):
+        target = model.generate(source)[0].text if target is None else target
+        batch = model.collate([Pair(source, target)])
+    else:
+        batch = model.encode([source])[:, :-1]
+    found = watch_attention(model, lambda: model.features(batch))
+    if not found:
+        raise ConfigError("[attention_weights] model: expected one with MultiheadAttention; others give `result.alignment`")
+    return {name: weights[0] for name, weights in found.items()}

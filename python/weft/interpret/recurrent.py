@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd import Tensor, as_tensor, enable_grad, no_grad
 from ..errors import ConfigError, ShapeError
+from .maps import new_axes
 
 
 def gradient_flow(layer: Any, x: Any, loss: Callable[[Tensor], Tensor]) -> np.ndarray:
@@ -89,22 +90,9 @@ def gates(layer: Any, x: Any, lengths: Any = None) -> dict[str, dict[str, np.nda
     return {where: {name: np.array(t) for name, t in of.items()} for where, of in shown.items()}
 
 
-def _axes(ax: Any, width: float, height: float) -> Any:
-    if ax is not None:
-        return ax
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ConfigError("[plot] needs matplotlib: pip install 'weft[plot]'") from None
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure.add_subplot()
-
-
 def plot_gradient_flow(flows: dict[str, np.ndarray], *, ax: Any = None) -> Any:
     """Curves of `gradient_flow` results by name (the last layer of each), on a logarithmic axis; returns matplotlib's axes."""
-    ax = _axes(ax, 7.0, 4.0)
+    ax = new_axes(7.0, 4.0) if ax is None else ax
     for name, norms in flows.items():
         ax.plot(np.maximum(np.atleast_2d(norms)[-1], np.finfo(np.float64).tiny), label=name)
     ax.set_yscale("log")
@@ -116,7 +104,7 @@ def plot_gradient_flow(flows: dict[str, np.ndarray], *, ax: Any = None) -> Any:
 
 def plot_gates(gate: np.ndarray, row: int = 0, *, ax: Any = None) -> Any:
     """One gate [T, B, H] of one row of the batch as a picture, units over steps; returns matplotlib's axes."""
-    ax = _axes(ax, 7.0, 4.0)
+    ax = new_axes(7.0, 4.0) if ax is None else ax
     image = ax.imshow(np.asarray(gate)[:, row].T, aspect="auto", cmap="RdBu_r", vmin=-1.0, vmax=1.0)
     ax.set_xlabel("step")
     ax.set_ylabel("unit")

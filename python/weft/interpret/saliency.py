@@ -1,0 +1,68 @@
+"""What an output depends on: gradients of its log-probability with respect to the inputs (Simonyan et al. 2014)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor, enable_grad
+from ..data.pairs import Pair
+from ..errors import choice_error
+from ..nn import functional as F
+from ..nn.evaluating import evaluating
+
+FORMS = ("norm", "input")
+
+
+def input_gradients(model: Any, layer: Any, run: Callable[[], Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """What `layer` (a module of the model, called once) gave, and the gradient of `run()`, one number, with respect to it."""
+    leaves: list[Tensor] = []
+
+    def forward(*inputs: Any, **options: Any) -> Tensor:
+        given = type(layer).forward(layer, *inputs, **options)
+        leaves.append(Tensor(np.array(given), requires_grad=True))
+        return leaves[-1]
+
+    try:
+        object.__setattr__(layer, "forward", forward)
+        with evaluating(model), enable_grad():
+            run().backward()
+    finally:
+        layer.__dict__.pop("forward", None)
+        model.zero_grad()
+    gradient = leaves[0].grad
+    return leaves[0].numpy(), np.zeros_like(leaves[0].numpy()) if gradient is None else np.array(gradient)
+
+
+def reduced(values: np.ndarray, gradients: np.ndarray, form: str) -> np.ndarray:
+    """[..., E] → [...]: the norm of the gradient, or the product of gradient and input, whose sum says how much the input raised the
+    output."""
+    if form not in FORMS:
+        raise choice_error("saliency", "form", FORMS, form)
+    wide = gradients.astype(np.float64)
+    return np.sqrt((wide**2).sum(-1)) if form == "norm" else (wide * values).sum(-1)
+
+
+def saliency(model: Any, source: Any, target: Any = None, *, form: str = "norm") -> np.ndarray:
+    """How much the log-probability of each target token depends on each source token: [T, S], the end counted as a target.
+
+    `model`: a `Seq2Seq` or `Transformer`; `target` by default what the model says. `form` 'norm' is the length of the gradient with
+    respect to the token's embedding, 'input' its product with that embedding (signed).
+
+    >>> model = weft.models.Seq2Seq.from_pairs([weft.data.Pair("abc", "cba")], hidden=16)
+    >>> weft.interpret.saliency(model, "abc", "cb").shape
+    (3, 3)
+    """
+    target = model.generate(source)[0].text if target is None else target
+    steps = len(model.target_vocabulary.encode(target)) + 1
+    # A row of the batch for each target step: one backward pass gives all gradients.
+    batch = model.collate([Pair(source, target)] * steps)
+
+    def run() -> Tensor:
+        logits = model.forward(batch)
+        each = logits[np.arange(steps), np.arange(steps)]
+        return -F.cross_entropy(each, batch.target_out[0, :steps], reduction="sum")
+
+    return reduced(*input_gradients(model, model.source_embedding, run), form)
