@@ -21,6 +21,9 @@ __all__ = [
     "available_isas",
     "available_threads",
     "cached_bytes",
+    "crf_backward",
+    "crf_forward",
+    "crf_viterbi",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "dropout",
@@ -106,6 +109,18 @@ def cross_entropy_forward(logits: _Array, targets: _Indices, ignore: int, smooth
 def cross_entropy_backward(
     logits: _Array, targets: _Indices, ignore: int, smoothing: float, normalizers: _Array, scales: _Array
 ) -> _Array: ...
+def crf_forward(
+    emissions: _Array, parameters: tuple[_Array, _Array, _Array], tags: _Indices, lengths: _Indices
+) -> tuple[_Array, _Array]: ...
+def crf_backward(
+    emissions: _Array,
+    parameters: tuple[_Array, _Array, _Array],
+    tags: _Indices,
+    lengths: _Indices,
+    alphas: _Array,
+    scales: _Array,
+) -> tuple[_Array, _Array, _Array, _Array]: ...
+def crf_viterbi(emissions: _Array, parameters: tuple[_Array, _Array, _Array], lengths: _Indices) -> tuple[_Indices, _Array]: ...
 def projected_cross_entropy(
     x: _Array,
     forward: PackedMatrix,

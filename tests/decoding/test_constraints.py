@@ -101,7 +101,7 @@ def test_the_plain_decoder_agrees(beam):
             p.mul_(2.0)
     plain = Reference(model.state_dict())
     for text, results in zip(TEXTS, model.generate(TEXTS, beam=beam, n_best=beam, max_length=6), strict=True):
-        wished = plain.beam(model.source_vocabulary.encode(text), beam, 6)[:beam]
+        wished = plain.beam(model.source_vocabulary.encode(text), beam, 6, beam)[:beam]
         assert [r.tokens for r in results] == [w[2] for w in wished]
         for r, (score, logprob, _, weights) in zip(results, wished, strict=True):
             assert r.score == pytest.approx(score, abs=1e-5) and r.logprob == pytest.approx(logprob, abs=1e-5)
@@ -146,3 +146,27 @@ def test_unknown_words_are_copied_from_where_the_model_looked():
     looked = result.alignment.argmax(1)
     assert result.tokens == [3, 3, 3] and result.target == [["the", "zebra", "sat"][j] for j in looked[:3]]
     assert "<unk>" not in model.generate("the zebra sat", max_length=3)[0].text
+
+
+def test_a_sure_text_is_not_lost_to_early_ends():
+    """Each token has probability 0.99 and the end 0.009: a beam of two must not stop after two ends."""
+
+    class Sure:
+        class State:
+            def __init__(self, steps):
+                self.steps = steps
+
+            def select(self, rows):
+                return Sure.State(self.steps[rows])
+
+        def start(self, inputs):
+            return Sure.State(np.zeros(len(inputs), int))
+
+        def step(self, state, tokens):
+            p = np.full((len(tokens), 6), 1e-4)
+            p[:, 4], p[:, 2] = 0.99, 0.009
+            p[state.steps == 6] = [1e-4, 1e-4, 0.99, 1e-4, 0.009, 1e-4]
+            return np.log(p), None, Sure.State(state.steps + 1)
+
+    for beam in (2, 3, 5):
+        assert decoding.beam(Sure(), [[0]], [20], beam=beam)[0][0].tokens == [4] * 6

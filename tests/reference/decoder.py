@@ -54,11 +54,16 @@ class Reference:
         logits -= logits.max()
         return logits - np.log(np.exp(logits).sum()), weights, h
 
-    def beam(self, source, beam, limit):
+    def beam(self, source, beam, limit, n_best):
         """The hypotheses that ended as (average log-probability, log-probability, tokens, weights), the best first."""
         states, h = self.read(source)
         alive, ended = [([], 0.0, h, START, [])], []
-        while alive and len(ended) < beam:
+        while alive:
+            if len(ended) >= beam:
+                # Enough have ended, and the best of the others would not be among the n_best as it stands.
+                now = max(a[1] / (len(a[0]) + 1) for a in alive)
+                if sorted((e[0] for e in ended), reverse=True)[n_best - 1] >= now:
+                    break
             found = []
             for tokens, total, h, last, looks in alive:
                 logp, weights, after = self.step(states, h, last)

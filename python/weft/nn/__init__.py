@@ -6,6 +6,7 @@ from .batch_norm import BatchNorm1d
 from .cache import KeyValueCache
 from .cells import GRUCell, LSTMCell, RNNCell
 from .container import ModuleList, Sequential
+from .crf import CRF
 from .evaluating import evaluating
 from .layers import GELU, CrossEntropyLoss, Dropout, Embedding, LayerNorm, Linear, ReLU, RMSNorm, Sigmoid, Tanh
 from .module import Module
@@ -24,6 +25,7 @@ from .transformer import (
 from .unroll import Unroll
 
 __all__ = [
+    "CRF",
     "GELU",
     "GRU",
     "LSTM",

@@ -7,6 +7,7 @@ mod arrays;
 mod attention;
 mod attention_heads;
 mod config;
+mod crf;
 mod dropout;
 mod elementwise;
 mod embedding;
@@ -31,6 +32,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     attention::register(module)?;
     attention_heads::register(module)?;
     config::register(module)?;
+    crf::register(module)?;
     dropout::register(module)?;
     elementwise::register(module)?;
     embedding::register(module)?;

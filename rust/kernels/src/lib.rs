@@ -6,6 +6,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod crf;
 pub mod dropout;
 pub mod elementwise;
 pub mod embedding;
