@@ -58,3 +58,8 @@ def log_softmax(a: Tensor, dim: int = -1) -> Tensor:
 def log_softmax_array(x: np.ndarray) -> np.ndarray:
     """The same on an array, over its last axis, for decoders."""
     return _native.activation_forward("log_softmax", contiguous(x))
+
+
+def softmax_array(x: np.ndarray) -> np.ndarray:
+    """`softmax` on an array, over its last axis."""
+    return _native.activation_forward("softmax", contiguous(x))

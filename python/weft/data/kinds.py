@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import CheckpointError, choice_error
 from .features import Features
+from .labelled import Labels
 from .subwords import SUBWORDS, Subwords
 from .vocabulary import TOKENS, Vocabulary
 
@@ -25,12 +26,13 @@ def make_vocabulary(texts: Iterable[Any], kind: str | None = None, size: int | N
     return maker.from_texts(texts, kind, size=size, min_count=min_count)
 
 
-def vocabulary_from_json(text: str) -> Vocabulary | Features:
+def vocabulary_from_json(text: str) -> Vocabulary | Features | Labels:
     """From the model folder."""
     try:
         content = json.loads(text)
         kind = content["kind"]
-        maker: Any = Features if kind == Features.kind else Subwords if kind in SUBWORDS else Vocabulary
+        others: dict[str, Any] = {Features.kind: Features, Labels.kind: Labels, **dict.fromkeys(SUBWORDS, Subwords)}
+        maker = others.get(kind, Vocabulary)
         return maker.from_content(content)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"[vocabulary] not a vocabulary of Weft: {error}") from None

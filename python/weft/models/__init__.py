@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from .autoregressive import AutoregressiveModel
+from .classifier import SequenceClassifier, SequenceRegressor
 from .encoder_decoder import EncoderDecoder
 from .ensemble import Ensemble
 from .folder import load as _load
 from .language import LanguageModel
 from .markov import MarkovModel
+from .model import Model
 from .seq2seq import Seq2Seq
+from .tagger import SequenceTagger
 from .transformer import Transformer
 from .vision import VisionTransformer
 
@@ -19,6 +22,9 @@ KINDS: dict[str, Any] = {
     "LanguageModel": LanguageModel,
     "MarkovModel": MarkovModel,
     "AutoregressiveModel": AutoregressiveModel,
+    "SequenceClassifier": SequenceClassifier,
+    "SequenceRegressor": SequenceRegressor,
+    "SequenceTagger": SequenceTagger,
     "VisionTransformer": VisionTransformer,
 }
 
@@ -29,6 +35,6 @@ def load(path: str | Path) -> Any:
 
 
 __all__ = [
-    "AutoregressiveModel", "EncoderDecoder", "Ensemble", "LanguageModel", "MarkovModel", "Seq2Seq", "Transformer", "VisionTransformer",
-    "load",
+    "AutoregressiveModel", "EncoderDecoder", "Ensemble", "LanguageModel", "MarkovModel", "Model", "Seq2Seq", "SequenceClassifier",
+    "SequenceRegressor", "SequenceTagger", "Transformer", "VisionTransformer", "load",
 ]  # fmt: skip

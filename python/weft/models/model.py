@@ -16,6 +16,9 @@ class Model(nn.Module):
 
     options: dict[str, Any]
 
+    def check_learning(self, encoded: Any) -> None:
+        """Refuses examples that nothing can be learnt from, before `train.fit` begins."""
+
     def save(self, path: str | Path) -> None:
         """Writes weights, options and vocabularies into a folder; what is there already is replaced file by file."""
         folder.save(self, path)

@@ -12,6 +12,7 @@ from .layers import GELU, CrossEntropyLoss, Dropout, Embedding, LayerNorm, Linea
 from .module import Module
 from .multihead import MultiheadAttention
 from .parameter import Parameter
+from .pooling import Pool
 from .recurrent import GRU, LSTM, RNN, detached
 from .stream import Stream
 from .transformer import (
@@ -44,6 +45,7 @@ __all__ = [
     "ModuleList",
     "MultiheadAttention",
     "Parameter",
+    "Pool",
     "PositionalEncoding",
     "RMSNorm",
     "RNNCell",

@@ -58,6 +58,9 @@ class Trainable(Protocol):
     def encode_examples(self, examples: Any) -> Any:
         """Examples as numbers; everything that is wrong with them is said here, before any work."""
 
+    def check_learning(self, encoded: Any) -> None:
+        """Refuses examples that nothing can be learnt from."""
+
     def count_batches(self, encoded: Any, tokens: int) -> int:
         """How many batches an epoch has."""
 
@@ -129,6 +132,7 @@ def fit(
     if not len(learn):
         raise DataError("[fit] examples: expected at least one to learn from, got none")
     encoded = model.encode_examples(learn)
+    model.check_learning(encoded)
     steps = model.count_batches(encoded, batch_tokens)
     if not steps:
         raise DataError("[fit] examples: expected at least one batch of them, got none")
