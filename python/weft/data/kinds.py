@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import CheckpointError, choice_error
+from .conditions import Conditions
 from .features import Features
 from .labelled import Labels
 from .subwords import SUBWORDS, Subwords
@@ -26,12 +27,17 @@ def make_vocabulary(texts: Iterable[Any], kind: str | None = None, size: int | N
     return maker.from_texts(texts, kind, size=size, min_count=min_count)
 
 
-def vocabulary_from_json(text: str) -> Vocabulary | Features | Labels:
+def vocabulary_from_json(text: str) -> Any:
     """From the model folder."""
     try:
         content = json.loads(text)
         kind = content["kind"]
-        others: dict[str, Any] = {Features.kind: Features, Labels.kind: Labels, **dict.fromkeys(SUBWORDS, Subwords)}
+        others: dict[str, Any] = {
+            Features.kind: Features,
+            Conditions.kind: Conditions,
+            Labels.kind: Labels,
+            **dict.fromkeys(SUBWORDS, Subwords),
+        }
         maker = others.get(kind, Vocabulary)
         return maker.from_content(content)
     except (ValueError, KeyError, TypeError) as error:

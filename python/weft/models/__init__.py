@@ -8,10 +8,12 @@ from .classifier import SequenceClassifier, SequenceRegressor
 from .encoder_decoder import EncoderDecoder
 from .ensemble import Ensemble
 from .folder import load as _load
+from .forecaster import Forecaster
 from .language import LanguageModel
 from .markov import MarkovModel
 from .model import Model
 from .seq2seq import Seq2Seq
+from .sequence_generator import SequenceGenerator
 from .tagger import SequenceTagger
 from .transformer import Transformer
 from .vision import VisionTransformer
@@ -25,6 +27,8 @@ KINDS: dict[str, Any] = {
     "SequenceClassifier": SequenceClassifier,
     "SequenceRegressor": SequenceRegressor,
     "SequenceTagger": SequenceTagger,
+    "SequenceGenerator": SequenceGenerator,
+    "Forecaster": Forecaster,
     "VisionTransformer": VisionTransformer,
 }
 
@@ -35,6 +39,6 @@ def load(path: str | Path) -> Any:
 
 
 __all__ = [
-    "AutoregressiveModel", "EncoderDecoder", "Ensemble", "LanguageModel", "MarkovModel", "Model", "Seq2Seq", "SequenceClassifier",
-    "SequenceRegressor", "SequenceTagger", "Transformer", "VisionTransformer", "load",
+    "AutoregressiveModel", "EncoderDecoder", "Ensemble", "Forecaster", "LanguageModel", "MarkovModel", "Model", "Seq2Seq",
+    "SequenceClassifier", "SequenceGenerator", "SequenceRegressor", "SequenceTagger", "Transformer", "VisionTransformer", "load",
 ]  # fmt: skip
