@@ -49,6 +49,14 @@ class Cut:
         keep = (before < self.top_p) & (p >= self.min_p * p[0])
         return order[keep], p[keep] / p[keep].sum()
 
+    def draw(self, scores: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+        """One token of each row of log-probabilities [rows, V], by a number in [0, 1) each."""
+        chosen = np.empty(len(scores), np.int64)
+        for row, (some, uniform) in enumerate(zip(scores, uniforms.tolist(), strict=True)):
+            candidates, p = self.probabilities(some)
+            chosen[row] = candidates[min(int(np.searchsorted(np.cumsum(p), uniform, side="right")), len(p) - 1)]
+        return chosen
+
 
 def _exp(scores: np.ndarray) -> np.ndarray:
     """Probabilities by Weft's own exponential, so that a seed draws the same tokens on every machine."""

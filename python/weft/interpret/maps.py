@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,19 @@ def plot_map(
     ax.set_title(title)
     ax.figure.colorbar(image, ax=ax, label=label)
     return ax
+
+
+def plot_images(images: np.ndarray, captions: Sequence[str], path: str | Path | None = None, *, columns: int = 8) -> Any:
+    """Images uint8 [N, H, W] or [N, H, W, C] in a grid with their captions; returns matplotlib's figure, and saves it where a path is
+    given. Needs the `plot` extra."""
+    rows = -(-len(images) // columns)
+    figure = new_axes(1.5 * columns, 1.8 * max(1, rows)).figure
+    figure.clear()
+    for ax, image, caption in zip(np.atleast_1d(figure.subplots(rows, columns)).ravel(), images, captions, strict=False):
+        ax.imshow(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image, cmap="gray", vmin=0, vmax=255)
+        ax.set_title("\n".join(textwrap.wrap(caption, 16)), fontsize=7)
+    for ax in figure.axes:
+        ax.axis("off")
+    if path is not None:
+        save_picture(figure.axes[0], path)
+    return figure

@@ -9,12 +9,14 @@ from .encoder_decoder import EncoderDecoder
 from .ensemble import Ensemble
 from .folder import load as _load
 from .forecaster import Forecaster
+from .image_tokenizer import ImageTokenizer
 from .language import LanguageModel
 from .markov import MarkovModel
 from .model import Model
 from .seq2seq import Seq2Seq
 from .sequence_generator import SequenceGenerator
 from .tagger import SequenceTagger
+from .text_to_image import TextToImage
 from .transformer import Transformer
 from .vision import VisionTransformer
 
@@ -29,6 +31,8 @@ KINDS: dict[str, Any] = {
     "SequenceTagger": SequenceTagger,
     "SequenceGenerator": SequenceGenerator,
     "Forecaster": Forecaster,
+    "ImageTokenizer": ImageTokenizer,
+    "TextToImage": TextToImage,
     "VisionTransformer": VisionTransformer,
 }
 
@@ -39,6 +43,7 @@ def load(path: str | Path) -> Any:
 
 
 __all__ = [
-    "AutoregressiveModel", "EncoderDecoder", "Ensemble", "Forecaster", "LanguageModel", "MarkovModel", "Model", "Seq2Seq",
-    "SequenceClassifier", "SequenceGenerator", "SequenceRegressor", "SequenceTagger", "Transformer", "VisionTransformer", "load",
+    "AutoregressiveModel", "EncoderDecoder", "Ensemble", "Forecaster", "ImageTokenizer", "LanguageModel", "MarkovModel", "Model",
+    "Seq2Seq", "SequenceClassifier", "SequenceGenerator", "SequenceRegressor", "SequenceTagger", "TextToImage", "Transformer",
+    "VisionTransformer", "load",
 ]  # fmt: skip

@@ -29,9 +29,9 @@ class Window(NamedTuple):
 class Forecaster(Model):
     """The next `horizon` steps of a series [T, F] from the `window` before: a recurrent net.
 
-    'direct': all steps at once from the last state, as differences from the last step that was read. 'autoregressive': one step at a time,
-    each read to make the next; trained on every step of the window. `from_series` keeps mean and deviation of the data, and a linear model of
-    the same window (`baseline`), which `measure` holds against the net, together with repeating the last value.
+    'direct': all steps at once from the last state, as differences from the last step that was read. 'autoregressive': one step at a
+    time, each read to make the next; trained on every step of the window. `from_series` keeps mean and deviation of the data, and a linear
+    model of the same window (`baseline`), which `measure` holds against the net, together with repeating the last value.
 
     >>> series = np.sin(np.arange(80) / 3.0)
     >>> model = weft.models.Forecaster.from_series([series], window=12, horizon=4, hidden=16)

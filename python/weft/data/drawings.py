@@ -1,0 +1,56 @@
+"""Small pictures with captions: shapes that the package draws itself."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+COLORS = {
+    "red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220), "yellow": (235, 205, 40), "purple": (140, 60, 180),
+    "orange": (240, 130, 30), "cyan": (50, 190, 210), "white": (235, 235, 235),
+}  # fmt: skip
+FORMS = ("circle", "square", "triangle", "cross")
+FILLS = ("filled", "hollow")
+SIZES = {"small": 5.0, "middle": 7.5, "large": 10.0}
+PLACES = {
+    "centre": (16, 16), "top left": (11, 11), "top right": (11, 21), "bottom left": (21, 11), "bottom right": (21, 21),
+}  # fmt: skip
+
+
+class Drawing(NamedTuple):
+    """A caption, its image uint8 [32, 32, 3], and what it shows: (size, fill, color, form, place)."""
+
+    caption: str
+    image: np.ndarray
+    attributes: tuple[str, str, str, str, str]
+
+
+def draw(size: str, fill: str, color: str, form: str, place: str) -> np.ndarray:
+    """One shape on black, uint8 [32, 32, 3].
+
+    >>> weft.data.draw("small", "filled", "red", "circle", "centre")[16, 16].tolist()
+    [220, 40, 40]
+    """
+    y, x = np.mgrid[:32, :32].astype(np.float64)
+    row, column = PLACES[place]
+    r = SIZES[size]
+    y, x = y - row, x - column
+    distance = {
+        "circle": np.hypot(x, y) - r,
+        "square": np.maximum(np.abs(x), np.abs(y)) - 0.85 * r,
+        "triangle": np.maximum(np.abs(x) * 0.88 - (y + r) * 0.47, y - 0.8 * r),
+        "cross": np.minimum(np.maximum(np.abs(x) - r, np.abs(y) - 0.36 * r), np.maximum(np.abs(x) - 0.36 * r, np.abs(y) - r)),
+    }[form]
+    ink = np.clip(0.5 - distance, 0.0, 1.0)
+    if fill == "hollow":
+        ink = ink - np.clip(0.5 - (distance + 2.0), 0.0, 1.0)
+    return np.rint(ink[:, :, None] * np.array(COLORS[color], np.float64)).astype(np.uint8)
+
+
+def drawings() -> list[Drawing]:
+    """Every combination: 3 sizes × 2 fills × 8 colors × 4 forms × 5 places = 960 pictures with captions such as "small hollow red circle
+    top left"."""
+    every = itertools.product(SIZES, FILLS, COLORS, FORMS, PLACES)
+    return [Drawing(" ".join(a), draw(*a), a) for a in every]
