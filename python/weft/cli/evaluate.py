@@ -1,4 +1,4 @@
-"""`weft evaluate`: error rates on a file of pairs."""
+"""`weft evaluate`: error rates and other measures on a file of examples."""
 
 from __future__ import annotations
 
@@ -8,11 +8,22 @@ import json
 from .. import models, train
 from ..data import read_lines, read_pairs
 from .known import check_known
+from .tasks import TASKS, task_of
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints loss and error rates; pairs with the same source are its references."""
     model = models.load(arguments.run)
+    task = task_of(model, arguments.run)
+    if task is not None:
+        measured = model.measure(TASKS[task].read(arguments))
+        if arguments.json:
+            print(json.dumps({"loss": measured.loss, **measured.metrics}))
+        else:
+            print(
+                ", ".join([f"loss {measured.loss:.4f}", *(f"{n.replace('_', ' ')} {v:.4f}" for n, v in measured.metrics.items())])
+            )
+        return 0
     pairs = read_pairs(arguments.pairs)
     lines = enumerate(read_lines(arguments.pairs), 1)
     places = ((f"{arguments.pairs}:{n}", line.split("\t")[0]) for n, line in lines if line.strip())

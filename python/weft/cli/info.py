@@ -18,10 +18,10 @@ def run(arguments: argparse.Namespace) -> int:
     model = models.load(arguments.run)
     options = ", ".join(f"{k}={v}" for k, v in model.options.items())
     print(f"{type(model).__name__}: {options}")
-    print(
-        f"source: {len(model.source_vocabulary)} {model.source_vocabulary.kind}s, target: {len(model.target_vocabulary)}", end=" "
-    )
-    print(f"{model.target_vocabulary.kind}s")
+    for name in model.VOCABULARIES:
+        what = getattr(model, name)
+        size = f"{len(what)} " if hasattr(what, "__len__") else ""
+        print(f"{name.replace('_', ' ')}: {size}{what.kind}")
     print(model.summary())
     summary = Path(arguments.run) / "summary.json"
     if summary.exists():

@@ -28,6 +28,17 @@ def whole(least: int, most: int | None = None) -> Any:
     return parse
 
 
+def share(text: str) -> float:
+    """An argument type: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return value
+
+
 class Parser(argparse.ArgumentParser):
     """Errors in one line."""
 
@@ -60,29 +71,53 @@ def build_parser() -> Parser:
     demo.add_argument("--words", metavar="A,B,…", help="words to pronounce at the end, instead of ten made-up ones")
     demo.add_argument("--limit", type=whole(100), metavar="N", help="only N words of the dictionary, for a quick look")
 
-    train = commands.add_parser("train", help="learn from a file of pairs: source, tab, target")
-    train.add_argument("pairs", metavar="PAIRS.tsv")
+    train = commands.add_parser("train", help="learn from a file of pairs (source, tab, target), or of another task")
+    train.add_argument("pairs", metavar="FILE")
     _training_options(train, 10, None)
-    train.add_argument("--tokens", choices=("character", "word"), default="character", help="what both sides are made of")
+    tasks = ("pairs", "classify", "regress", "tag", "forecast", "language")
+    train.add_argument("--task", choices=tasks, default="pairs", help="what is learnt; see below")
+    train.epilog = (
+        "pairs: source, tab, target on each line. classify, regress: a .csv, .tsv or .jsonl file with named columns (--input, --label), a "
+        ".ts file, or a folder with a .txt file for each class. tag: CoNLL columns. forecast: a .csv file (--column A or A,B). language: a "
+        "text, or with --lines a text on each line."
+    )
+    train.add_argument("--tokens", choices=("character", "word"), default="character", help="what texts (both sides) are made of")
     train.add_argument("--source-tokens", choices=("character", "word"), help="what the source is made of")
     train.add_argument("--target-tokens", choices=("character", "word"), help="what the target is made of")
     train.add_argument("--model", choices=("seq2seq", "transformer"), default="seq2seq", help="recurrent, or attention alone")
     train.add_argument("--layers", type=whole(1, 1000), metavar="N", help="layers on each side (seq2seq 1, transformer 3)")
     train.add_argument("--heads", type=whole(1, 1024), default=4, metavar="N", help="heads of a transformer (4)")
-    train.add_argument("--cell", choices=("rnn", "lstm", "gru"), default="gru")
+    train.add_argument("--cell", choices=("rnn", "lstm", "gru", "transformer"), default="gru", help="transformer: not for pairs")
+    train.add_argument(
+        "--pool", choices=("last", "mean", "max", "attention"), default="last", help="classify, regress: one vector of all"
+    )
+    train.add_argument("--crf", action="store_true", help="tag: a conditional random field over the tags")
+    train.add_argument("--dropout", type=share, default=0.0, metavar="P", help="for all tasks but pairs (0)")
+    train.add_argument("--window", type=whole(1), default=32, metavar="N", help="forecast: steps that are read (32)")
+    train.add_argument("--horizon", type=whole(1), default=8, metavar="N", help="forecast: steps ahead (8)")
+    train.add_argument("--lines", action="store_true", help="language: each line is a text of its own")
     choices = ("dot", "scaled_dot", "general", "additive", "concat", "mlp", "location", "none")
     train.add_argument("--attention", choices=choices, default="general")
     train.add_argument("--hidden", type=whole(2, 65536), metavar="N", help="units, an even number (seq2seq 256, transformer 128)")
     train.add_argument("--overwrite", action="store_true", help="replace a model that is in the folder already")
 
-    predict = commands.add_parser("predict", help="what a model says to texts, or to lines on standard input")
+    predict = commands.add_parser("predict", help="what a model says to texts, to lines on standard input, or to a file")
     predict.add_argument("run", metavar="RUN")
     predict.add_argument("text", nargs="*", metavar="TEXT")
     predict.add_argument("--beam", type=whole(1, 1000), default=5, metavar="N", help="hypotheses kept; 1 is greedy (5)")
 
-    evaluate = commands.add_parser("evaluate", help="error rates of a model on a file of pairs")
+    predict.add_argument(
+        "--file", metavar="FILE", help="inputs of a file as `train` reads it; the series that forecast goes on from"
+    )
+    predict.add_argument("--steps", type=whole(1), metavar="N", help="forecast: steps ahead (as trained)")
+    predict.add_argument("--temperature", type=float, metavar="T", help="language: draw texts; 1 as the model says")
+    predict.add_argument("--max-length", type=whole(1), default=200, metavar="N", help="language: tokens at most (200)")
+    predict.add_argument("--seed", type=whole(0, 2**62), default=0, metavar="N", help="of drawn texts (0)")
+
+    evaluate = commands.add_parser("evaluate", help="error rates and other measures of a model on a file of examples")
     evaluate.add_argument("run", metavar="RUN")
-    evaluate.add_argument("pairs", metavar="PAIRS.tsv")
+    evaluate.add_argument("pairs", metavar="FILE")
+    evaluate.add_argument("--lines", action="store_true", help="language: each line is a text of its own")
     evaluate.add_argument("--beam", type=whole(1, 1000), default=5, metavar="N", help="hypotheses kept; 1 is greedy (5)")
     evaluate.add_argument("--json", action="store_true", help="one JSON object instead of a line")
 
@@ -101,6 +136,13 @@ def build_parser() -> Parser:
     for p in (predict, evaluate, inspect):
         p.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads to use; results do not depend on it")
         p.add_argument("--allow-unknown", action="store_true", help="read tokens that were never seen in training as <unk>")
+
+    for p in (train, predict, evaluate):
+        p.add_argument("--input", default="text", metavar="COLUMN", help="of a table: what is read (text)")
+        p.add_argument("--label", default="label", metavar="COLUMN", help="of a table: what is learnt (label)")
+        p.add_argument("--column", metavar="COLUMN", help="of a table: the series of forecast; several with commas between")
+        p.add_argument("--token-column", type=whole(1), default=1, metavar="N", help="tag: where tokens stand (1)")
+        p.add_argument("--tag-column", type=whole(1), metavar="N", help="tag: where tags stand (the last)")
 
     info = commands.add_parser("info", help="this build and machine, or a model's folder")
     info.add_argument("run", nargs="?", metavar="RUN")

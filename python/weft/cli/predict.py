@@ -8,6 +8,7 @@ import sys
 from .. import models
 from ..errors import DataError
 from .known import check_known
+from .tasks import say, task_of
 
 
 def _lines() -> list[str]:
@@ -22,6 +23,10 @@ def _lines() -> list[str]:
 def run(arguments: argparse.Namespace) -> int:
     """Prints one line for each text, in their order."""
     model = models.load(arguments.run)
+    task = task_of(model, arguments.run)
+    if task is not None:
+        say(model, task, arguments, _lines)
+        return 0
     if arguments.text:
         places = [(repr(t) if len(t) < 40 else f"{t[:30]!r}…", t) for t in arguments.text]
     else:

@@ -1,4 +1,4 @@
-"""`weft train`: learns from a user's own file of pairs."""
+"""`weft train`: learns from a user's own file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .. import models, random, train
 from ..data import read_pairs
 from ..errors import ConfigError
 from .summary import write_summary
+from .tasks import TASKS
 
 #: How a Transformer is trained; the rest is what `train.fit` does by itself.
 TRANSFORMER: dict[str, Any] = {"lr": 1e-3, "warmup": 800, "label_smoothing": 0.1, "batch_tokens": 1024}
@@ -18,11 +19,16 @@ TRANSFORMER: dict[str, Any] = {"lr": 1e-3, "warmup": 800, "label_smoothing": 0.1
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains, saves, and says how to use the model."""
-    pairs = read_pairs(arguments.pairs)
+    task = None if arguments.task == "pairs" else TASKS[arguments.task]
+    if task is None and arguments.cell == "transformer":
+        raise ConfigError("--cell transformer: expected --model transformer for pairs")
     out = Path(arguments.out)
+    pairs = read_pairs(arguments.pairs) if task is None else task.read(arguments)
     if not arguments.overwrite and any((out / n).exists() for n in ("config.json", "weights.safetensors")):
         raise ConfigError(f"--out {out}: there is a model already; choose another folder, or add --overwrite to replace it")
     random.manual_seed(arguments.seed)
+    if task is not None:
+        return _learn(arguments, task.build(arguments, pairs), pairs, task.options(pairs), "examples")
     kinds = (arguments.source_tokens or arguments.tokens, arguments.target_tokens or arguments.tokens)
     model: models.EncoderDecoder
     options: dict[str, Any] = {}
@@ -37,12 +43,18 @@ def run(arguments: argparse.Namespace) -> int:
             pairs, tokens=kinds, cell=arguments.cell, attention=arguments.attention, hidden=arguments.hidden or 256,
             layers=arguments.layers or 1,
         )  # fmt: skip
-    progress = not arguments.quiet
+    return _learn(arguments, model, pairs, options, "pairs")
+
+
+def _learn(arguments: argparse.Namespace, model: Any, pairs: Any, options: dict[str, Any], what: str) -> int:
+    out, progress = Path(arguments.out), not arguments.quiet
     if progress:
-        print(f"{len(pairs):,} pairs, {model.count_parameters():,} parameters", file=sys.stderr)
+        count = f"{len(pairs):,} {'characters' if isinstance(pairs, str) else what}"
+        print(f"{count}, {model.count_parameters():,} parameters", file=sys.stderr)
     history = train.fit(model, pairs, epochs=arguments.epochs, out=out, progress=progress, **options)
     write_summary(out, model, history, arguments.seed)
     if history.interrupted:
         print(f"stopped after {history.steps} steps; the model so far is in {out} and can be used:", file=sys.stderr)
-    print(f"the model is in {out}; use it:  weft predict {out} TEXT")
+    series = arguments.task == "forecast" or str(arguments.pairs).endswith(".ts")
+    print(f"the model is in {out}; use it:  weft predict {out} {'--file FILE' if series else 'TEXT'}")
     return 130 if history.interrupted else 0
