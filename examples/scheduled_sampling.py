@@ -19,7 +19,7 @@ FORMS = {
     "free running": lambda steps: lambda step: 0.0,
     "linear": lambda steps: train.linear_decay(steps, 0.5),
     "exponential": lambda steps: train.exponential_decay(0.5 ** (1.0 / steps)),
-    "inverse sigmoid": lambda steps: train.inverse_sigmoid_decay(steps / 6.0),
+    "inverse sigmoid": lambda steps: train.inverse_sigmoid_decay(max(1.0, steps / 6.0)),
 }
 
 

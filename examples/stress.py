@@ -36,7 +36,7 @@ def unigram(learn, test):
             counts[p][m] += 1
     best = {p: c.most_common(1)[0][0] for p, c in counts.items()}
     pairs = [(best.get(p), m) for e in test for p, m in zip(*e, strict=True)]
-    return sum(a == b for a, b in pairs) / len(pairs)
+    return sum(a == b for a, b in pairs) / max(1, len(pairs))
 
 
 def main(arguments=None):
@@ -59,7 +59,7 @@ def main(arguments=None):
         begin = time.perf_counter()
         train.fit(model, learn, valid=0.0, epochs=options.epochs, batch_tokens=1024, lr=5e-3, progress=False)
         found[name] = model.score([e.input for e in test], [e.label for e in test])
-        whole = sum(a == e.label for a, e in zip(model.predict([e.input for e in test]), test, strict=True)) / len(test)
+        whole = sum(a == e.label for a, e in zip(model.predict([e.input for e in test]), test, strict=True)) / max(1, len(test))
         print(f"{name}: {found[name]:.2%} of phonemes, {whole:.2%} of words, {time.perf_counter() - begin:.0f} s", flush=True)
     return found
 

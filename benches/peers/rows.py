@@ -57,3 +57,23 @@ for b in (1, 32):
     sizes = {"d": 256, "layers": 3, "v": 8000, "b": b, "s": 24, "steps": 32}
     ROWS[f"greedy decode Transformer D256 3+3 V8000 B{b}, 32 steps"] = "decode", sizes
     ROWS[f"greedy decode Transformer D256 3+3 V8000 B{b}, 32 steps, PyTorch as nn.Transformer comes"] = "decode_again", sizes
+words = {"h": 256, "v": 8000, "b": 64, "s": 24}
+for cell in ("lstm", "gru"):
+    ROWS[f"training step seq2seq {cell}, dot attention, H256 V8000 B64 S24"] = "seq2seq_step", {"cell": cell, **words}
+ROWS["training step seq2seq gru, additive attention, input feeding, H256 V8000 B64 S24"] = (
+    "seq2seq_fed_step",
+    {"cell": "gru", **words},
+)
+for b, beam in ((1, 1), (32, 1), (1, 5), (32, 5)):
+    sizes = {"cell": "gru", "h": 256, "v": 8000, "b": b, "s": 24, "steps": 32, "beam": beam}
+    ROWS[f"decode seq2seq gru H256 V8000 B{b}, beam {beam}, 32 steps"] = "seq2seq_decode", sizes
+sizes = {"d": 256, "layers": 3, "v": 8000, "b": 32, "s": 24, "steps": 32, "beam": 5}
+ROWS["decode Transformer D256 3+3 V8000 B32, beam 5, 32 steps"] = "transformer_beam", sizes
+ROWS["crf forward+backward B64 T50, 20 tags"] = "crf", {"b": 64, "t": 50, "k": 20}
+ROWS["training step classifier: lstm 128, lengths 25..100 of T100, F12, B64"] = (
+    "classifier_step",
+    {"b": 64, "t": 100, "f": 12, "h": 128, "classes": 9},
+)
+picture = {"d": 128, "layers": 4, "tokens": 64, "caption": 8, "b": 64}
+ROWS["training step text to image: D128, 4 layers, 64 tokens, B64"] = "drawing_step", picture
+ROWS["64 images of 64 tokens sampled, D128, 4 layers"] = "drawing_sample", picture

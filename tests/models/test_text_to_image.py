@@ -95,8 +95,8 @@ def test_refusals():
 
 def test_drawings_and_captions_of_digits():
     every = data.drawings()
-    assert len(every) == len({d.caption for d in every}) == 960 and every[0].image.shape == (32, 32, 3)
-    assert len({d.image.tobytes() for d in every}) == 960
+    assert len(every) == len({d.caption for d in every}) == 3024 and every[0].image.shape == (32, 32, 3)
+    assert len({d.image.tobytes() for d in every}) == 3024
     images = np.zeros((3, 28, 28), np.uint8)
     for i in range(20):
         images[0, 4 + i, 13:15] = 255

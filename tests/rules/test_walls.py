@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ["activation", "attention", "dropout", "elementwise", "embedding", "loss", "matmul", "normalization", "optimizer", "recurrent",
+ROOMS = ["activation", "attention", "crf", "dropout", "elementwise", "embedding", "loss", "matmul", "normalization", "optimizer", "recurrent",
          "reduction"]  # fmt: skip
 
 

@@ -226,3 +226,84 @@ def decode(d, layers, v, b, s, steps):
 
 
 decode_again = decode
+
+
+def vocabulary(v):
+    return weft.data.Vocabulary([f"w{i}" for i in range(v - 4)], "word")
+
+
+def seq2seq(cell, h, v, **options):
+    words = vocabulary(v)
+    return weft.models.Seq2Seq(words, words, cell=cell, hidden=h, embedding=h, bidirectional=False, **options)
+
+
+def seq2seq_step(cell, h, v, b, s):
+    model = seq2seq(cell, h, v, attention="dot")
+    numbers, lengths = np.arange(b * s).reshape(b, s) * 31 % (v - 4) + 4, np.full(b, s)
+    batch = weft.data.Batch(numbers, lengths, numbers, numbers, lengths)
+    return training(model, lambda: model.loss(batch))
+
+
+def seq2seq_fed_step(cell, h, v, b, s):
+    model = seq2seq(cell, h, v, attention="additive", input_feeding=True)
+    numbers, lengths = np.arange(b * s).reshape(b, s) * 31 % (v - 4) + 4, np.full(b, s)
+    batch = weft.data.Batch(numbers, lengths, numbers, numbers, lengths)
+    return training(model, lambda: model.loss(batch))
+
+
+def seq2seq_decode(cell, h, v, b, s, steps, beam):
+    return searched(seq2seq(cell, h, v, attention="dot").eval(), v, b, s, steps, beam)
+
+
+def transformer_beam(d, layers, v, b, s, steps, beam):
+    return searched(transformer(d, layers, v).eval(), v, b, s, steps, beam)
+
+
+def searched(model, v, b, s, steps, beam):
+    """Whole searches of `steps` tokens: the end is never said by itself."""
+    with weft.no_grad():
+        model.output.bias[2] = -1e4
+    sources = [[(i * 31 + j) % (v - 4) + 4 for j in range(s)] for i in range(b)]
+    if beam == 1:
+        return lambda: weft.decoding.greedy(model, sources, [steps] * b)
+    return lambda: weft.decoding.beam(model, sources, [steps] * b, beam=beam)
+
+
+def crf(b, t, k):
+    layer = weft.nn.CRF(k)
+    x, tags = tensor(b, t, k, grad=True), np.arange(b * t).reshape(b, t) % k
+
+    def run():
+        x.grad = None
+        layer.zero_grad()
+        layer(x, tags).backward()
+
+    return run
+
+
+def classifier_step(b, t, f, h, classes):
+    lengths = np.random.default_rng(0).integers(t // 4, t + 1, b)
+    lengths[0] = t
+    labels = weft.data.Labels(list(range(classes)))
+    model = weft.models.SequenceClassifier(weft.data.Features(f), labels, cell="lstm", hidden=h, bidirectional=False)
+    batch = weft.models.labelled.LabelledBatch(tensor(b, t, f).numpy(), lengths, np.arange(b) % classes)
+    return training(model, lambda: model.loss(batch))
+
+
+def drawing(d, layers, tokens, caption):
+    side = 4 * int(tokens**0.5)
+    image = {"height": side, "width": side, "channels": 1, "patch": 4, "codes": 256}
+    return weft.models.TextToImage(vocabulary(40), image=image, caption=caption, hidden=d, layers=layers, heads=4)
+
+
+def drawing_step(d, layers, tokens, caption, b):
+    model = drawing(d, layers, tokens, caption)
+    captions, codes = np.arange(b * caption).reshape(b, caption) % 36 + 4, np.arange(b * tokens).reshape(b, tokens) % 256
+    batch = weft.models.text_to_image.CaptionBatch(captions, codes)
+    return training(model, lambda: model.loss(batch))
+
+
+def drawing_sample(d, layers, tokens, caption, b):
+    model = drawing(d, layers, tokens, caption).eval()
+    texts = [" ".join(f"w{(i + j) % 36}" for j in range(caption)) for i in range(b)]
+    return lambda: model.write(texts, temperature=1.0)

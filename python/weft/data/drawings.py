@@ -15,28 +15,34 @@ FORMS = ("circle", "square", "triangle", "cross")
 FILLS = ("filled", "hollow")
 SIZES = {"small": 5.0, "middle": 7.5, "large": 10.0}
 PLACES = {
-    "centre": (16, 16), "top left": (11, 11), "top right": (11, 21), "bottom left": (21, 11), "bottom right": (21, 21),
-}  # fmt: skip
+    f"{row} {column}".replace("middle centre", "centre"): (y, x)
+    for row, y in (("top", 11), ("middle", 16), ("bottom", 21))
+    for column, x in (("left", 11), ("centre", 16), ("right", 21))
+}
+TURNS = ("upright", "rotated")
 
 
 class Drawing(NamedTuple):
-    """A caption, its image uint8 [32, 32, 3], and what it shows: (size, fill, color, form, place)."""
+    """A caption, its image uint8 [32, 32, 3], and what it shows: (size, fill, color, turn, form, place)."""
 
     caption: str
     image: np.ndarray
-    attributes: tuple[str, str, str, str, str]
+    attributes: tuple[str, ...]
 
 
-def draw(size: str, fill: str, color: str, form: str, place: str) -> np.ndarray:
+def draw(size: str, fill: str, color: str, turn: str, form: str, place: str) -> np.ndarray:
     """One shape on black, uint8 [32, 32, 3].
 
-    >>> weft.data.draw("small", "filled", "red", "circle", "centre")[16, 16].tolist()
+    >>> weft.data.draw("small", "filled", "red", "upright", "circle", "centre")[16, 16].tolist()
     [220, 40, 40]
     """
     y, x = np.mgrid[:32, :32].astype(np.float64)
     row, column = PLACES[place]
     r = SIZES[size]
     y, x = y - row, x - column
+    if turn == "rotated":
+        # A half of the angle after which a square looks the same; a triangle stands on its tip.
+        y, x = (-y, x) if form == "triangle" else ((y + x) * 0.5**0.5, (y - x) * 0.5**0.5)
     distance = {
         "circle": np.hypot(x, y) - r,
         "square": np.maximum(np.abs(x), np.abs(y)) - 0.85 * r,
@@ -50,7 +56,7 @@ def draw(size: str, fill: str, color: str, form: str, place: str) -> np.ndarray:
 
 
 def drawings() -> list[Drawing]:
-    """Every combination: 3 sizes × 2 fills × 8 colors × 4 forms × 5 places = 960 pictures with captions such as "small hollow red circle
-    top left"."""
-    every = itertools.product(SIZES, FILLS, COLORS, FORMS, PLACES)
-    return [Drawing(" ".join(a), draw(*a), a) for a in every]
+    """Every combination of 3 sizes, 2 fills, 8 colors, 2 turns of 3 forms, a circle that has no turns, and 9 places: 3,024 pictures with
+    captions such as "small hollow red rotated square top left"."""
+    every = itertools.product(SIZES, FILLS, COLORS, TURNS, FORMS, PLACES)
+    return [Drawing(" ".join(a), draw(*a), a) for a in every if a[3:5] != ("rotated", "circle")]

@@ -15,16 +15,20 @@ from .model import Model
 
 #: How much the encoder is drawn to its code (the paper's β).
 COMMITMENT = 0.25
-#: A code that was not taken for so many training steps gets the place of something the encoder said.
-IDLE = 250
+#: How slowly a code follows the mean of what it stands for (the paper's γ, A.1).
+DECAY = 0.98
+#: A code that stands for less than this many patches a step, on average, is moved.
+RARE = 0.03
 
 
 class ImageTokenizer(Model):
     """[B, height, width, channels] of 0…255 ↔ codes [B, tokens] of 0 … `codes` − 1.
 
-    Patches of `patch` × `patch` go through a linear layer, GELU and a Transformer layer to a vector each; the nearest of `codes` vectors
-    stands for it; positions, a Transformer layer and a linear layer make the patches of the decoder. Gradients go straight through the
-    choice of the code. Codes that nobody takes are moved onto what the encoder says (`measure` shows how many are in use).
+    Patches of `patch` × `patch` go through two layers with GELU to a vector each, without a look at their neighbours, so that the same
+    patch has the same code everywhere; the nearest of `codes` vectors stands for it. Positions, a Transformer layer and a linear layer
+    make the patches of the decoder. Gradients go straight through the choice of the code. Codes are not trained but follow the mean of what
+    they stand for, and those that stand for almost nothing are moved to where the encoder is farthest from every code (`measure` shows
+    how many are in use).
 
     >>> tokenizer = weft.models.ImageTokenizer(height=8, width=8, patch=4, codes=16, hidden=16, heads=2)
     >>> tokenizer.encode(np.zeros((2, 8, 8), np.uint8)).shape
@@ -50,8 +54,7 @@ class ImageTokenizer(Model):
         flat = patch * patch * channels
         shape = hidden, heads, 2 * hidden, 0.0, "gelu"
         self.wide = nn.Linear(flat, hidden)
-        self.mix = nn.TransformerEncoderLayer(*shape, batch_first=True, norm_first=True)
-        self.positions = nn.PositionalEncoding(hidden, 0.0, self.tokens, kind="learned", batch_first=True)
+        self.deep = nn.Linear(hidden, hidden)
         self.narrow = nn.Linear(hidden, size)
         self.codebook = nn.Embedding(codes, size)
         nn.init.normal_(self.codebook.weight, std=0.5)
@@ -60,8 +63,10 @@ class ImageTokenizer(Model):
         self.blend = nn.TransformerEncoderLayer(*shape, batch_first=True, norm_first=True)
         self.last = nn.LayerNorm(hidden)
         self.paint = nn.Linear(hidden, flat)
-        self._idle = np.zeros(codes, np.int64)
-        self._said = np.zeros((0, size), np.float32)
+        self.codebook.weight.requires_grad = False
+        #: How much each code stands for, the sum of it, and the last step's (vectors, codes), which are taken in before the next step.
+        self._mass, self._sum = np.ones(codes), np.zeros((codes, size))
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     # Pixels
 
@@ -93,8 +98,8 @@ class ImageTokenizer(Model):
 
     def _say(self, patches: np.ndarray) -> Tensor:
         """What the encoder says of each patch [B, tokens, size]."""
-        h = self.wide(patches)
-        return self.narrow(self.mix(self.positions(nn.functional.gelu(h))))
+        gelu = nn.functional.gelu
+        return self.narrow(gelu(self.deep(gelu(self.wide(patches)))))
 
     def _nearest(self, said: Tensor) -> np.ndarray:
         """The number of the nearest code [B, tokens]: argmin |z|² − 2 z·e + |e|² without the first."""
@@ -153,32 +158,39 @@ class ImageTokenizer(Model):
         return len(batch), len(batch)
 
     def loss(self, batch: np.ndarray, label_smoothing: float = 0.0) -> Tensor:
-        """Mean squared error of pixels in −1…1, what the codes are away from what was said, and β times the same for the encoder."""
+        """Mean squared error of pixels in −1…1, and β times how far what was said is from its code."""
         if self.training:
-            self._revive()
+            self._follow()
         patches = self._patches(batch)
         said = self._say(patches)
         numbers = self._nearest(said)
-        vectors = self.codebook(numbers)
-        straight = said + (vectors.detach() - said.detach())
-        apart = self._draw(straight) - patches
-        to_codes, to_said = vectors - said.detach(), said - vectors.detach()
-        loss = (apart * apart).mean() + (to_codes * to_codes).mean() + (to_said * to_said).mean() * COMMITMENT
+        vectors = self.codebook(numbers).detach()
+        straight = said + (vectors - said.detach())
+        apart, away = self._draw(straight) - patches, said - vectors
         if self.training:
-            self._idle += 1
-            self._idle[np.unique(numbers)] = 0
-            self._said = said.numpy()
-        return loss
+            self._last = said.numpy().reshape(-1, said.shape[-1]).copy(), numbers.reshape(-1)
+        return (apart * apart).mean() + (away * away).mean() * COMMITMENT
 
-    def _revive(self) -> None:
-        """Before a step: codes that were idle get places of what the encoder said in the step before."""
-        dead = np.flatnonzero(self._idle > IDLE)
-        if len(dead):
-            rows = self._said.reshape(-1, self._said.shape[-1])
-            chosen = random.default_generator().permutation(len(rows))[: len(dead)]
-            with no_grad():
-                self.codebook.weight[dead[: len(chosen)]] = rows[chosen]
-            self._idle[dead] = 0
+    def _follow(self) -> None:
+        """Moves the codes after a step: to the running mean of what they stood for, and rare ones to where no code is near."""
+        if self._last is None:
+            self._sum = self.codebook.weight.numpy().astype(np.float64) * self._mass[:, None]
+            return
+        said, numbers = self._last
+        total = np.zeros_like(self._sum)
+        np.add.at(total, numbers, said)
+        self._mass = DECAY * self._mass + (1.0 - DECAY) * np.bincount(numbers, minlength=self.codes)
+        self._sum = DECAY * self._sum + (1.0 - DECAY) * total
+        table = (self._sum / np.maximum(self._mass, 1e-9)[:, None]).astype(np.float32)
+        rare = np.flatnonzero(self._mass < RARE)
+        if len(rare):
+            apart = ((said - table[numbers]) ** 2).sum(1)
+            far = np.argsort(-apart, kind="stable")[: max(len(rare), len(said) // 8)]
+            chosen = far[random.default_generator().permutation(len(far))[: len(rare)]]
+            rare = rare[: len(chosen)]
+            table[rare], self._mass[rare], self._sum[rare] = said[chosen], 1.0, said[chosen]
+        with no_grad():
+            self.codebook.weight[:] = table
 
     def measure(self, examples: Any) -> Measured:
         """Loss, the error of pixels (0…255), the share of codes in use, and the perplexity of their use."""

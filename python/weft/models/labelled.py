@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,9 +31,10 @@ class LabelledModel(Model):
     vocabulary: Vocabulary | Features
     reader: Reader
 
-    def encode_target(self, example: Labelled, steps: int) -> Any:
-        """The target of an example as numbers; `steps`: how long its input is."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def encode_target(self, example: Labelled, steps: int) -> Any:
+            """The target of an example as numbers; `steps`: how long its input is."""
 
     def make_targets(self, targets: list[Any]) -> np.ndarray:
         """Targets of a batch as an array."""
