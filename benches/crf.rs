@@ -7,7 +7,8 @@ fn main() {
     let mut c = criterion();
     let (rows, steps, tags) = (64, 50, 20);
     let (emissions, transitions, start, end) = (numbers(rows * steps * tags), numbers(tags * tags), numbers(tags), numbers(tags));
-    let (targets, lengths): (Vec<i64>, _) = ((0..rows * steps).map(|i| (i * 7 % tags) as i64).collect(), vec![steps as i64; rows]);
+    let (targets, lengths): (Vec<i64>, _) =
+        ((0..rows * steps).map(|i| (i * 7 % tags) as i64).collect(), vec![steps as i64; rows]);
     let chain = Chain { tags, transitions: &transitions, start: &start, end: &end };
     let x = Sequences { steps, emissions: &emissions, lengths: &lengths };
     let (mut losses, mut alphas) = (vec![0.0; rows], vec![0.0; emissions.len()]);

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import weft
+from weft.autograd.reduction import top_k_array
 
 from checking import check_operation
 
@@ -40,3 +41,18 @@ def test_max_over_all(rng):
 def test_an_axis_that_does_not_exist_is_refused():
     with pytest.raises(weft.ConfigError, match=r"\[sum\] dim: expected a whole number from -2 to 1, got 2"):
         weft.tensor([[1.0]]).sum(2)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width, k", [(1, 1), (5, 3), (64, 5), (8000, 7), (3, 9)])
+def test_top_k(rng, dtype, width, k):
+    x = rng.integers(0, 40, (17, width)).astype(dtype)
+    x[3] = -np.inf
+    x[4, 0] = np.nan
+    values, indices = top_k_array(x, k)
+    assert values.dtype == dtype and values.shape == (17, min(k, width))
+    for row, (v, i) in enumerate(zip(values, indices, strict=True)):
+        order = [j for j in np.argsort(-x[row], kind="stable") if x[row, j] > -np.inf][: min(k, width)]
+        assert i[: len(order)].tolist() == order and (i[len(order) :] == -1).all()
+        assert (v[: len(order)] == x[row, order]).all() and (v[len(order) :] == -np.inf).all()
+    assert top_k_array(x[:0], k)[0].shape == (0, min(k, width))

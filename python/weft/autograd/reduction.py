@@ -106,3 +106,9 @@ def extreme(a: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor 
     else:
         where = indices
     return Extreme(record(name, values, (a,), rule), Tensor(where))
+
+
+def top_k_array(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `k` largest numbers of each row of [R, V], in falling order, and where they stand; of equal ones the lower index comes first.
+    Where fewer than k are above −∞: −∞ at −1."""
+    return _native.top_k(contiguous(x), min(k, x.shape[1]))

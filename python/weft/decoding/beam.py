@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import log, tensor
+from ..autograd.reduction import top_k_array
 from ..data.vocabulary import END, START
 from ..errors import choice_error, range_error
 from .constraints import Runs, allot, count_said, wanted
@@ -94,6 +95,10 @@ def beam(
     while any(s.alive for s in searches):
         scores, weights, state = model.step(state, tokens)
         bar(scores, rules)
+        said = [(h.tokens, i) for i, search in enumerate(searches) for h in search.alive]
+        allowed = adjusted(rules, scores, [s for s, _ in said], [i for _, i in said])
+        # Of each hypothesis no more than `beam` continuations can be among the best.
+        best, tokens = top_k_array(allowed, beam)
         parents: list[int] = []
         next_tokens: list[int] = []
         row = 0
@@ -101,10 +106,9 @@ def beam(
             count = len(search.alive)
             if not count:
                 continue
-            given = scores[row : row + count]
-            allowed = adjusted(rules, given, [h.tokens for h in search.alive], [i] * count)
-            looked = None if weights is None else weights[row : row + count, : len(inputs[i])]
-            for parent, token in search.extend(given, allowed, looked):
+            rows = slice(row, row + count)
+            looked = None if weights is None else weights[rows, : len(inputs[i])]
+            for parent, token in search.extend(scores[rows], allowed[rows], (best[rows], tokens[rows]), looked):
                 parents.append(row + parent)
                 next_tokens.append(token)
             row += count
@@ -122,11 +126,13 @@ class _Search:
         self.alive = [_Hypothesis([], 0.0)]
         self.ended: list[_Hypothesis] = []
 
-    def extend(self, scores: np.ndarray, allowed: np.ndarray, weights: np.ndarray | None) -> list[tuple[int, int]]:
-        """One token more, from log-probabilities [alive, V], those that the rules leave, and attention [alive, S]: (parent, token) of
-        what lives on."""
+    def extend(
+        self, scores: np.ndarray, allowed: np.ndarray, tops: tuple[np.ndarray, np.ndarray], weights: np.ndarray | None
+    ) -> list[tuple[int, int]]:
+        """One token more, from log-probabilities [alive, V], those that the rules leave, the best of these and their tokens [alive, k],
+        and attention [alive, S]: (parent, token) of what lives on."""
         survivors, places = [], []
-        for logprob, parent, token in self._choose(scores, allowed):
+        for logprob, parent, token in self._choose(scores, allowed, tops):
             old = self.alive[parent]
             steps = [] if weights is None else [*old.weights, weights[parent].copy()]
             if token == END:
@@ -141,17 +147,26 @@ class _Search:
             self.alive, places = [], []
         return places
 
-    def _choose(self, scores: np.ndarray, allowed: np.ndarray) -> list[tuple[float, int, int]]:
+    def _choose(
+        self, scores: np.ndarray, allowed: np.ndarray, tops: tuple[np.ndarray, np.ndarray]
+    ) -> list[tuple[float, int, int]]:
         """The continuations that stay as (logprob, parent, token), ordered by `allowed`; only the end when the length is used up."""
         if len(self.alive[0].tokens) >= self.limit:
             return [(h.logprob + float(scores[j, END]), j, END) for j, h in enumerate(self.alive)]
+        size = scores.shape[1]
+        if not self.required:
+            best, tokens = tops
+            before = np.array([[h.logprob] for h in self.alive])
+            total = best.astype(np.float64) + before
+            found = []
+            for k in np.argsort(-total.ravel(), kind="stable")[: self.beam].tolist():
+                parent, token = k // total.shape[1], int(tokens.flat[k])
+                if token >= 0:
+                    found.append((self.alive[parent].logprob + float(scores[parent, token]), parent, token))
+            return found
         before = np.array([[h.logprob] for h in self.alive])
         total = allowed.astype(np.float64) + before
-        size = scores.shape[1]
-        if self.required:
-            order = self._required(total, size)
-        else:
-            order = np.argsort(-total.ravel(), kind="stable")[: self.beam].tolist()
+        order = self._required(total, size)
         said = total if allowed is scores else scores.astype(np.float64) + before
         return [(float(said.flat[k]), k // size, k % size) for k in order if np.isfinite(total.flat[k])]
 

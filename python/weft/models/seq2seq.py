@@ -32,13 +32,22 @@ class Source:
     keys: Tensor
     lengths: np.ndarray
     summary: Tensor | None = None
+    #: Which input each row belongs to; None: each its own.
+    inputs: np.ndarray | None = None
 
     def select(self, rows: np.ndarray) -> Source:
-        """The given rows, also more than once; positions that no row needs are cut off."""
+        """The given rows, also more than once; positions that no row needs are cut off. Where rows change within an input, as a beam's do,
+        nothing is copied."""
+        inputs = np.arange(len(self.lengths)) if self.inputs is None else self.inputs
+        chosen = inputs[rows]
+        if len(chosen) == len(inputs) and (chosen == inputs).all():
+            return self
         lengths = self.lengths[rows]
         longest = max(1, int(lengths.max(initial=0)))
         summary = None if self.summary is None else self.summary[rows]
-        return Source(self.states[rows, :longest], self.keys[rows, :longest], lengths, summary)
+        states = self.states[rows, :longest]
+        keys = states if self.keys is self.states else self.keys[rows, :longest]
+        return Source(states, keys, lengths, summary, chosen)
 
 
 @dataclass

@@ -1,9 +1,9 @@
 //! Sums.
 
-use crate::arrays::{Number, empty, fresh, read, slice};
+use crate::arrays::{Number, empty, fresh, read, shape, slice};
 use crate::by_dtype;
 use crate::without_gil::without_gil;
-use numpy::PyUntypedArray;
+use numpy::{IntoPyArray, PyArrayMethods, PyUntypedArray};
 use pyo3::prelude::*;
 use weft_kernels::reduction;
 
@@ -34,6 +34,25 @@ fn sum<'py>(
     by_dtype!(x, T => run::<T>(py, x, outer, n, inner))
 }
 
+type Pair<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
+
+fn largest<'py, T: Number>(py: Python<'py>, x: &Bound<'py, PyUntypedArray>, k: usize) -> PyResult<Pair<'py>> {
+    let size = shape(x);
+    let input = read::<T>("x", x)?;
+    let input = slice(py, "x", &input)?;
+    let values = empty::<T>(py, &[size[0], k])?;
+    let (out, mut indices) = (fresh(&values), vec![0i64; size[0] * k]);
+    without_gil(py, || reduction::top_k(size[1], k, input, out, &mut indices))?;
+    Ok((values.into_any(), indices.into_pyarray(py).reshape([size[0], k])?.into_any()))
+}
+
+/// top_k(x [R, V], k) -> the largest numbers of each row [R, k], where they stand [R, k] (-1: fewer than k)
+#[pyfunction]
+fn top_k<'py>(py: Python<'py>, x: &Bound<'py, PyUntypedArray>, k: usize) -> PyResult<Pair<'py>> {
+    by_dtype!(x, T => largest::<T>(py, x, k))
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(top_k, module)?)?;
     module.add_function(wrap_pyfunction!(sum, module)?)
 }
