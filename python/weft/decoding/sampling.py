@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..autograd.activation import log_softmax_array
+from ..autograd.activation import softmax_array
 from ..data.vocabulary import END, START
 from ..errors import range_error
 from .result import Decodable, Result
@@ -40,29 +40,25 @@ class Cut:
             raise range_error("sampling", "min_p", "a number from 0 to 1", self.min_p)
 
     def probabilities(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens [n] in falling order of probability, ties by number, and their probabilities [n], of log-probabilities [V]."""
-        scaled = scores.astype(np.float64) / self.temperature
-        order = np.argsort(-scaled, kind="stable")
-        order = order[: self.top_k][np.isfinite(scaled[order[: self.top_k]])]
-        p = _exp(scaled[order])
-        before = np.cumsum(p) - p
-        keep = (before < self.top_p) & (p >= self.min_p * p[0])
-        return order[keep], p[keep] / p[keep].sum()
+        """Of log-probabilities [V]: tokens [n] in falling order of probability, ties by number, and their probabilities [n]."""
+        [tokens], [p] = self.all_probabilities(scores[None])
+        return tokens[p > 0.0], p[p > 0.0]
 
     def draw(self, scores: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         """One token of each row of log-probabilities [rows, V], by a number in [0, 1) each."""
-        chosen = np.empty(len(scores), np.int64)
-        for row, (some, uniform) in enumerate(zip(scores, uniforms.tolist(), strict=True)):
-            candidates, p = self.probabilities(some)
-            chosen[row] = candidates[min(int(np.searchsorted(np.cumsum(p), uniform, side="right")), len(p) - 1)]
-        return chosen
+        tokens, p = self.all_probabilities(scores)
+        place = (np.cumsum(p, 1) <= uniforms[:, None]).sum(1)
+        last = (p > 0.0).sum(1) - 1
+        return tokens[np.arange(len(tokens)), np.minimum(place, last)]
 
-
-def _exp(scores: np.ndarray) -> np.ndarray:
-    """Probabilities by Weft's own exponential, so that a seed draws the same tokens on every machine."""
-    from ..autograd import exp, tensor
-
-    return exp(tensor(log_softmax_array(scores[None])[0])).numpy()
+    def all_probabilities(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of log-probabilities [rows, V]: tokens [rows, n] in falling order, ties by number, and their probabilities, 0 where cut off."""
+        scaled = scores.astype(np.float64) / self.temperature
+        order = np.argsort(-scaled, axis=1, kind="stable")[:, : self.top_k]
+        p = softmax_array(np.take_along_axis(scaled, order, 1))
+        before = np.cumsum(p, 1) - p
+        p = np.where((before < self.top_p) & (p >= self.min_p * p[:, :1]), p, 0.0)
+        return order, p / p.sum(1, keepdims=True)
 
 
 def sample(
@@ -89,14 +85,10 @@ def sample(
         step += 1
         bar(scores, rules)
         found = adjusted(rules, scores, [said[r] for r in rows], [int(index[r]) for r in rows])
-        chosen = np.empty(len(rows), np.int64)
+        uniforms = np.array([float(generators[r].uniform(0.0, 1.0, (1,), np.float64)[0]) for r in rows.tolist()])
+        full = step > np.array([max_length[int(index[r])] for r in rows])
+        chosen = np.where(full, END, cut.draw(found, uniforms))
         for at, row in enumerate(rows.tolist()):
-            if step > max_length[int(index[row])]:
-                chosen[at] = END
-            else:
-                candidates, p = cut.probabilities(found[at])
-                uniform = float(generators[int(row)].uniform(0.0, 1.0, (1,), np.float64)[0])
-                chosen[at] = candidates[min(int(np.searchsorted(np.cumsum(p), uniform, side="right")), len(p) - 1)]
             logprobs[row] += scores[at, chosen[at]]
             if weights is not None:
                 alignments[row].append(weights[at, : len(inputs[int(index[row])])].copy())
