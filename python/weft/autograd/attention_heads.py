@@ -88,17 +88,7 @@ def attend(
     q, k, v = (layout.view(arrays[p.source], p) for p in layout.parts)
     heads, values = q.shape[2], v.shape[3]
     biases = [_bias(b, (q.shape[0], heads, q.shape[1], k.shape[1])) for b in options.biases]
-    request = (
-        [q, k, v],
-        options.scale,
-        options.causal,
-        options.window,
-        options.lengths,
-        options.starts,
-        biases,
-        options.dropout,
-        None,
-    )
+    request = _request([q, k, v], options, biases, options.dropout, None)
     context = layout.context(q.dtype, q, values)
     rows = layout.merged(context, heads, values)
     recorded = wants(*sources)
@@ -161,44 +151,28 @@ def _weights(
     return record("attention_weights", weights, sources, rule)
 
 
-def attend_pages(query: np.ndarray, keys: np.ndarray, values: np.ndarray, pages: np.ndarray, options: Options) -> np.ndarray:
-    """Contexts [B, T, N · E] of queries [B, T, N, D] over a cache in pages; see `nn.KeyValueCache`. Nothing is recorded."""
+def attend_arrays(
+    query: np.ndarray,
+    keys: np.ndarray,
+    values: np.ndarray,
+    options: Options,
+    chosen: Chosen | None = None,
+    pages: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Contexts [B, T, N · E] of views [B, T, N, D] over keys and values [B, S, N, ·], or over a cache in `pages` (see `nn.KeyValueCache`),
+    and chosen weights. Nothing is recorded."""
     batch, targets, heads, _ = query.shape
     width = values.shape[3]
     context = empty((batch, targets, heads * width), query.dtype)
-    request: Any = (
-        [query, keys, values],
-        options.scale,
-        options.causal,
-        options.window,
-        options.lengths,
-        options.starts,
-        [],
-        None,
-        pages,
-    )
-    _native.heads_forward(request, context.reshape(batch, targets, heads, width), False)
-    return context
-
-
-def attend_arrays(query: np.ndarray, keys: np.ndarray, values: np.ndarray, options: Options, chosen: Chosen | None) -> Any:
-    """Contexts [B, T, N · E] of views [B, T, N, D] over keys and values [B, S, N, ·], and chosen weights. Nothing is recorded."""
-    batch, targets, heads, _ = query.shape
-    width = values.shape[3]
-    context = empty((batch, targets, heads * width), query.dtype)
-    request: Any = (
-        [query, keys, values],
-        options.scale,
-        options.causal,
-        options.window,
-        options.lengths,
-        options.starts,
-        [],
-        None,
-        None,
-    )
+    request = _request([query, keys, values], options, [], None, pages)
     statistics = _native.heads_forward(request, context.reshape(batch, targets, heads, width), chosen is not None)
     if chosen is None:
         return context, None
     assert statistics is not None
     return context, _native.heads_weights(request, *statistics, list(chosen.heads), list(chosen.rows), chosen.mean)
+
+
+def _request(views: list[np.ndarray], options: Options, biases: Any, dropout: Any, pages: np.ndarray | None) -> Any:
+    """What the kernel is asked, in the order of the binding."""
+    o = options
+    return views, o.scale, o.causal, o.window, o.lengths, o.starts, biases, dropout, pages

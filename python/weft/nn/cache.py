@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd import Tensor
-from ..autograd.attention_heads import Chosen, Options, attend_arrays, attend_pages
+from ..autograd.attention_heads import Chosen, Options, attend_arrays
 from ..errors import ConfigError
 
 #: Keys of a page, as the kernel has it.
@@ -95,7 +95,7 @@ class KeyValueCache:
         options = Options(scale, True, window, self._ends, self.lengths)
         keys = self._keys[layer].transpose(0, 3, 1, 2)
         values = self._values[layer].transpose(0, 2, 1, 3)[..., : self.width]
-        return attend_pages(query, keys, values, np.ascontiguousarray(self.table), options)
+        return attend_arrays(query, keys, values, options, None, np.ascontiguousarray(self.table))[0]
 
     def advance(self, steps: int | np.ndarray) -> None:
         """The positions written are kept: as many for every row, or [B]."""

@@ -33,9 +33,10 @@ class _Attention:
         self.shape = parts, attention.num_heads, attention.head_dim
         self.scale = 1.0 / math.sqrt(attention.head_dim)
 
-    def split(self, x: np.ndarray) -> np.ndarray:
-        """Rows [R, E] → projections [R, 1, parts, heads, width]."""
-        return self.inputs(x).reshape(len(x), 1, *self.shape)
+    def split(self, x: np.ndarray) -> list[np.ndarray]:
+        """Rows [R, E] → each part's projections [R, 1, heads, width]."""
+        joined = self.inputs(x).reshape(len(x), 1, *self.shape)
+        return [joined[:, :, part] for part in range(self.shape[0])]
 
 
 class _Layer:
@@ -45,6 +46,14 @@ class _Layer:
         self.first = layer.norm_first
         self.wide = FrozenLinear(layer.linear1.weight, layer.linear1.bias, layer._fused)
         self.narrow = FrozenLinear(layer.linear2.weight, layer.linear2.bias)
+
+    def before(self, part: int, x: np.ndarray) -> np.ndarray:
+        """What a part of the layer reads."""
+        return self.norms[part](x) if self.first else x
+
+    def after(self, part: int, x: np.ndarray, h: np.ndarray, output: FrozenLinear) -> np.ndarray:
+        """A part's last product, added to what it read."""
+        return output(h, x) if self.first else self.norms[part](output(h), x)
 
 
 class DecoderSteps:
@@ -77,29 +86,15 @@ class DecoderSteps:
         alone = len(rows) == sources
         weights = None
         for index, (layer, memory) in enumerate(zip(self._layers, memories, strict=True)):
-            for block in range(3):
-                norm = layer.norms[block]
-                h = norm(x) if layer.first else x
-                if block == 0:
-                    q, k, v = _three(layer.own.split(h))
-                    cache.write(index, k, v)
-                    h = cache.attend(index, q, layer.own.scale)[:, 0]
-                    output = layer.own.output
-                elif block == 1:
-                    query = layer.source.split(h)[:, :, 0]
-                    wide, place = (query, None) if alone else gathered(query, rows, sources)
-                    last = index == len(self._layers) - 1
-                    context, found = memory.attend(wide, layer.source.scale, last)
-                    h = context[:, 0] if place is None else context[rows, place]
-                    if found is not None:
-                        weights = found[:, 0] if place is None else found[rows, place]
-                    output = layer.source.output
-                else:
-                    h, output = layer.wide(h), layer.narrow
-                x = output(h, x) if layer.first else norm(output(h), x)
+            q, k, v = layer.own.split(layer.before(0, x))
+            cache.write(index, k, v)
+            x = layer.after(0, x, cache.attend(index, q, layer.own.scale)[:, 0], layer.own.output)
+            [query] = layer.source.split(layer.before(1, x))
+            wide, place = (query, None) if alone else gathered(query, rows, sources)
+            context, found = memory.attend(wide, layer.source.scale, index == len(self._layers) - 1)
+            if found is not None:
+                weights = found[:, 0] if place is None else found[rows, place]
+            x = layer.after(1, x, context[:, 0] if place is None else context[rows, place], layer.source.output)
+            x = layer.after(2, x, layer.wide(layer.before(2, x)), layer.narrow)
         assert weights is not None
         return (x if self._last is None else self._last(x)), weights
-
-
-def _three(joined: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return joined[:, :, 0], joined[:, :, 1], joined[:, :, 2]
