@@ -67,6 +67,9 @@ def test_weights_of_every_layer():
     np.testing.assert_allclose(again.mean(0)[:steps], result.alignment[:steps], atol=1e-6)
     language = models.LanguageModel.from_texts(["abc"], cell="transformer", hidden=16, heads=2)
     assert interpret.attention_weights(language, "abc")["body.layers.0.self_attn"].shape == (2, 4, 4)
+    classifier = models.SequenceClassifier.from_examples([("a", 0), ("b", 1)], cell="transformer", hidden=16, heads=2)
+    with pytest.raises(weft.ConfigError, match="expected one of texts, got SequenceClassifier"):
+        interpret.attention_weights(classifier, "abc")
     with pytest.raises(weft.ConfigError, match="expected one with MultiheadAttention"):
         interpret.attention_weights(made("gru"), "abcd", "d")
 

@@ -55,4 +55,7 @@ def test_top_k(rng, dtype, width, k):
         order = [j for j in np.argsort(-x[row], kind="stable") if x[row, j] > -np.inf][: min(k, width)]
         assert i[: len(order)].tolist() == order and (i[len(order) :] == -1).all()
         assert (v[: len(order)] == x[row, order]).all() and (v[len(order) :] == -np.inf).all()
+    beside = np.full((1, 128), 50.0, dtype)
+    beside[0, 64], beside[0, 80] = 100.0, np.nan
+    assert top_k_array(beside, 1)[1][0, 0] == 64
     assert top_k_array(x[:0], k)[0].shape == (0, min(k, width))

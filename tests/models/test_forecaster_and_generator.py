@@ -23,11 +23,11 @@ def test_forecaster(mode, cell, tmp_path):
     assert model.baseline.coefficients.weight.grad is None
     model.save(tmp_path / "run")
     assert (models.load(tmp_path / "run").predict(SERIES[:200], 10) == said).all()
-    # The linear baseline of measure is the model of the same name.
+    # The linear baseline goes on from many histories as from one.
     windows = model.encode_examples([SERIES[:40]])
-    scale, shift = model.deviation.numpy(), model.mean.numpy()
-    alone = model.baseline.predict(windows.before[0] * scale + shift, 6)
-    np.testing.assert_allclose(model._linear(windows.before[:1] * scale + shift, 6)[0], alone, rtol=1e-9)
+    history = windows.before[:3] * model.deviation.numpy() + model.mean.numpy()
+    for one, many in zip(history, model.baseline.go_on(history, 6), strict=True):
+        np.testing.assert_allclose(many, model.baseline.predict(one, 6), rtol=1e-12)
 
 
 def test_series_of_two_numbers_and_what_is_refused():

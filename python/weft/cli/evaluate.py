@@ -16,7 +16,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = models.load(arguments.run)
     task = task_of(model, arguments.run)
     if task is not None:
-        measured = model.measure(TASKS[task].read(arguments))
+        measured = model.measure(TASKS[task].read(arguments.pairs, arguments))
         if arguments.json:
             print(json.dumps({"loss": measured.loss, **measured.metrics}))
         else:

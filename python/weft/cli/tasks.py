@@ -19,7 +19,7 @@ from ..errors import ConfigError, DataError
 class Task:
     """How a file of examples is read, how a model is made for them, and how it is trained."""
 
-    read: Callable[[argparse.Namespace], Any]
+    read: Callable[[str, argparse.Namespace], Any]
     build: Callable[[argparse.Namespace, Any], Any]
     #: What `train.fit` is given beside the epochs.
     training: dict[str, Any]
@@ -32,8 +32,8 @@ class Task:
         return {**self.training, "batch_tokens": max(64, min(1024, steps // 16))}
 
 
-def _labelled(arguments: argparse.Namespace) -> list[Labelled]:
-    path = Path(arguments.pairs)
+def _labelled(file: str, arguments: argparse.Namespace) -> list[Labelled]:
+    path = Path(file)
     if path.is_dir():
         return data.read_folder(path)
     if path.suffix == ".ts":
@@ -43,30 +43,30 @@ def _labelled(arguments: argparse.Namespace) -> list[Labelled]:
     raise ConfigError(f"{path}: expected a .csv, .tsv, .jsonl or .ts file, or a folder with a .txt file for each class")
 
 
-def _numbers(arguments: argparse.Namespace) -> list[Labelled]:
+def _numbers(file: str, arguments: argparse.Namespace) -> list[Labelled]:
     examples = []
-    for i, (given, label) in enumerate(_labelled(arguments), 1):
+    for i, (given, label) in enumerate(_labelled(file, arguments), 1):
         try:
             examples.append(Labelled(given, float(label)))
         except ValueError:
-            raise DataError(f"{arguments.pairs}: example {i}: expected a number as {arguments.label!r}, got {label!r}") from None
+            raise DataError(f"{file}: example {i}: expected a number as {arguments.label!r}, got {label!r}") from None
     return examples
 
 
-def _sentences(arguments: argparse.Namespace) -> list[Labelled]:
-    return data.read_conll(arguments.pairs, arguments.token_column - 1, arguments.tag_column - 1 if arguments.tag_column else -1)
+def _sentences(file: str, arguments: argparse.Namespace) -> list[Labelled]:
+    return data.read_conll(file, arguments.token_column - 1, arguments.tag_column - 1 if arguments.tag_column else -1)
 
 
-def _series(arguments: argparse.Namespace) -> list[np.ndarray]:
+def _series(file: str, arguments: argparse.Namespace) -> list[np.ndarray]:
     if not arguments.column:
         raise ConfigError("--column: expected the name of the column with the series")
-    return [np.stack([data.read_column(arguments.pairs, c) for c in arguments.column.split(",")], 1)]
+    return [np.stack([data.read_column(file, c) for c in arguments.column.split(",")], 1)]
 
 
-def _text(arguments: argparse.Namespace) -> Any:
-    lines = data.read_lines(arguments.pairs)
+def _text(file: str, arguments: argparse.Namespace) -> Any:
+    lines = data.read_lines(file)
     if not any(line.strip() for line in lines):
-        raise DataError(f"{arguments.pairs}: the file holds no text")
+        raise DataError(f"{file}: the file holds no text")
     return [line for line in lines if line.strip()] if arguments.lines else "\n".join(lines) + "\n"
 
 
@@ -123,13 +123,12 @@ def say(model: Any, task: str, arguments: argparse.Namespace, lines: Callable[[]
     if task == "forecast":
         if arguments.file is None:
             raise ConfigError("--file: expected the series that goes on")
-        arguments.pairs = arguments.file
-        for row in model.predict(_series(arguments)[0], arguments.steps):
+        for row in model.predict(_series(arguments.file, arguments)[0], arguments.steps):
             print("\t".join(f"{v:.6g}" for v in row))
         return
     if arguments.file is not None:
-        arguments.pairs = arguments.file
-        inputs = [e.input for e in (_sentences(arguments) if task == "tag" else _labelled(arguments))]
+        read = _sentences if task == "tag" else _labelled
+        inputs = [e.input for e in read(arguments.file, arguments)]
     else:
         if model.vocabulary.kind == data.Features.kind:
             raise ConfigError(f"{arguments.run}: the model reads sequences of numbers; give them with --file")

@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     if task is None and arguments.cell == "transformer":
         raise ConfigError("--cell transformer: expected --model transformer for pairs")
     out = Path(arguments.out)
-    pairs = read_pairs(arguments.pairs) if task is None else task.read(arguments)
+    pairs = read_pairs(arguments.pairs) if task is None else task.read(arguments.pairs, arguments)
     if not arguments.overwrite and any((out / n).exists() for n in ("config.json", "weights.safetensors")):
         raise ConfigError(f"--out {out}: there is a model already; choose another folder, or add --overwrite to replace it")
     random.manual_seed(arguments.seed)

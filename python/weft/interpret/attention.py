@@ -13,6 +13,7 @@ from ..data.pairs import Pair
 from ..data.vocabulary import END, SPECIALS
 from ..decoding import Result
 from ..errors import ConfigError
+from ..models import EncoderDecoder, LanguageModel
 from ..nn import MultiheadAttention, evaluating
 from .maps import draw_map, plot_map, save_picture
 
@@ -106,12 +107,17 @@ def attention_weights(model: Any, source: Any, target: Any = None) -> dict[str, 
     >>> {n: w.shape for n, w in weft.interpret.attention_weights(model, "abc", "cb").items()}["decoder.layers.0.multihead_attn"]
     (2, 3, 3)
     """
-    if hasattr(model, "collate"):
+    if not isinstance(model, (EncoderDecoder, LanguageModel)):
+        raise ConfigError(
+            f"[attention_weights] model: expected one of texts, got {type(model).__name__}; `watch_attention` takes any"
+        )
+    if isinstance(model, EncoderDecoder):
         target = model.generate(source)[0].text if target is None else target
-        batch = model.collate([Pair(source, target)])
+        pairs = model.collate([Pair(source, target)])
+        found = watch_attention(model, lambda: model.features(pairs))
     else:
-        batch = model.encode([source])[:, :-1]
-    found = watch_attention(model, lambda: model.features(batch))
+        steps = model.encode([source])[:, :-1]
+        found = watch_attention(model, lambda: model.features(steps))
     if not found:
         raise ConfigError("[attention_weights] model: expected one with MultiheadAttention; others give `result.alignment`")
     return {name: weights[0] for name, weights in found.items()}

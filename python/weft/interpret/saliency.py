@@ -10,8 +10,8 @@ import numpy as np
 from ..autograd import Tensor, enable_grad
 from ..data.pairs import Pair
 from ..errors import choice_error
+from ..nn import evaluating
 from ..nn import functional as F
-from ..nn.evaluating import evaluating
 
 FORMS = ("norm", "input")
 

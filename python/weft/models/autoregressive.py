@@ -61,10 +61,16 @@ class AutoregressiveModel(Model):
         known = _columns(history)
         if len(known) < self.order:
             raise DataError(f"[autoregressive] history: expected at least {self.order} steps, got {len(known)}")
+        return self.go_on(known[None], steps)[0]
+
+    def go_on(self, histories: np.ndarray, steps: int) -> np.ndarray:
+        """`predict` for histories [B, T, F] → [B, steps, F]."""
         weight, bias = self.coefficients.weight.numpy(), self.coefficients.bias.numpy()
+        known = histories.astype(np.float64)
         for _ in range(steps):
-            known = np.concatenate([known, (weight @ known[: -self.order - 1 : -1].ravel() + bias)[None]])
-        return known[len(known) - steps :]
+            read = known[:, : -self.order - 1 : -1].reshape(len(known), -1)
+            known = np.concatenate([known, (read @ weight.T + bias)[:, None]], 1)
+        return known[:, known.shape[1] - steps :]
 
     def error(self, sequences: Sequence[Any]) -> float:
         """Mean squared error of one step."""

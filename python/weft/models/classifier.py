@@ -11,13 +11,14 @@ from .. import nn
 from ..autograd import Tensor, no_grad, tensor
 from ..autograd.activation import softmax_array
 from ..data.features import Features
-from ..data.labelled import Labelled, Labels, check_inputs, plain
+from ..data.kinds import make_reading
+from ..data.labelled import Labelled, Labels, check_inputs, plain, split_labelled
 from ..data.vocabulary import Vocabulary
 from ..errors import ConfigError, DataError
 from ..nn import functional as F
 from .evaluation import Measured, validation_loss
 from .labelled import LabelledBatch, LabelledModel
-from .reader import Reader, make_reading
+from .reader import Reader
 
 
 class SequenceClassifier(LabelledModel):
@@ -194,8 +195,6 @@ class SequenceRegressor(LabelledModel):
 
     def split(self, examples: Sequence[Labelled], share: float) -> tuple[list[Labelled], list[Labelled]]:
         """By a fixed hash of the input."""
-        from ..data.labelled import split_labelled
-
         return split_labelled([Labelled(*e) for e in examples], share, by_label=False)
 
     def encode_target(self, example: Labelled, steps: int) -> np.ndarray:

@@ -10,14 +10,14 @@ import numpy as np
 from .. import nn
 from ..autograd import Tensor, no_grad
 from ..data.batches import Batch, Encoded, batches, encode_pairs, groups, make_batch, pair_lengths
-from ..data.features import Features, width_of
-from ..data.kinds import make_vocabulary
+from ..data.features import Features
+from ..data.kinds import make_reading, make_vocabulary
 from ..data.pairs import Pair, key_of, split_pairs
 from ..data.vocabulary import PAD, Vocabulary
 from ..decoding.rules import bar
 from ..errors import ConfigError
+from ..nn import evaluating
 from ..nn import functional as F
-from ..nn.evaluating import evaluating
 from .evaluation import Measured, evaluate
 from .generation import Generation
 from .model import Model
@@ -69,11 +69,7 @@ class EncoderDecoder(Generation, Model):
             source = target = make_vocabulary([*sources, *targets], kinds[0], sizes[0], min_count)
         else:
             target = make_vocabulary(targets, kinds[1], sizes[1], min_count)
-            numbers = np.asarray(sources[0]) if not isinstance(sources[0], str) else None
-            if numbers is not None and (numbers.ndim > 1 or numbers.dtype.kind == "f"):
-                source = Features(width_of(sources))
-            else:
-                source = make_vocabulary(sources, kinds[0], sizes[0], min_count)
+            source = make_reading(sources, kinds[0], sizes[0], min_count)
         make: Any = cls
         return make(source, target, **options)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..autograd import no_grad
 from ..data.pairs import Pair, key_of
-from ..nn.evaluating import evaluating
+from ..nn import evaluating
 from .metrics import error_rates
 
 

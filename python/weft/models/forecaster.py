@@ -152,18 +152,10 @@ class Forecaster(Model):
         wished = windows.after * scale + shift
         history = windows.before * scale + shift
         said = self._ahead(windows.before, self.horizon) * scale + shift
-        linear = self._linear(history, self.horizon)
+        linear = self.baseline.go_on(history, self.horizon)
         errors = {"rmse": said, "rmse_linear": linear, "rmse_last_value": np.repeat(history[:, -1:], self.horizon, 1)}
         metrics = {name: float(np.sqrt(((f - wished) ** 2).mean())) for name, f in errors.items()}
         return Measured(validation_loss(self, examples), metrics)
-
-    def _linear(self, history: np.ndarray, steps: int) -> np.ndarray:
-        weight, bias = (p.numpy() for p in self.baseline.parameters())
-        known = history.astype(np.float64)
-        for _ in range(steps):
-            read = known[:, : -self.window - 1 : -1].reshape(len(known), -1)
-            known = np.concatenate([known, (read @ weight.T + bias)[:, None]], 1)
-        return known[:, -steps:]
 
     def _ahead(self, before: np.ndarray, steps: int) -> np.ndarray:
         """Standardised windows [B, window, F] → what follows [B, steps, F]."""

@@ -9,9 +9,8 @@ import numpy as np
 from .. import nn
 from ..autograd import Tensor, no_grad, tensor
 from ..data.features import Features
-from ..data.kinds import make_vocabulary
 from ..data.vocabulary import PAD, Vocabulary
-from ..errors import ConfigError, choice_error, range_error
+from ..errors import choice_error, range_error
 from ..nn import init
 from .seq2seq import CELLS
 
@@ -80,15 +79,3 @@ class Reader(nn.Module):
             return self.body(self.dropout(self.positions(scaled)), lengths=lengths)
         x = x if self.features else self.embedding(x)
         return self.dropout(self.body(self.dropout(x), lengths=lengths)[0])
-
-
-def make_reading(inputs: Any, tokens: str | None, vocabulary_size: int | None, min_count: int) -> Vocabulary | Features:
-    """The vocabulary of texts or lists of tokens, or the width of arrays [T, F]; refuses sequences that differ in width."""
-    from ..data.features import width_of
-
-    if not len(inputs):
-        raise ConfigError("[model] examples: expected at least one, got none")
-    first = inputs[0]
-    if not isinstance(first, str) and (np.ndim(first) > 1 or np.asarray(first).dtype.kind == "f"):
-        return Features(width_of(list(inputs)))
-    return make_vocabulary(inputs, tokens, vocabulary_size, min_count)

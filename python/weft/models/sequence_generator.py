@@ -13,8 +13,8 @@ from ..autograd import Tensor, as_tensor, cat, no_grad
 from ..autograd.activation import log_softmax_array
 from ..data.batches import groups, in_batches, pad
 from ..data.conditions import Conditions
-from ..data.features import Features, pad_features, width_of
-from ..data.kinds import make_vocabulary
+from ..data.features import Features, pad_features
+from ..data.kinds import make_reading
 from ..data.labelled import Labelled, Labels, split_labelled
 from ..data.vocabulary import END, PAD, START, Vocabulary
 from ..errors import ConfigError, choice_error
@@ -90,13 +90,7 @@ class SequenceGenerator(Generation, Model):
         first = pairs[0].input
         vector = not isinstance(first, str) and np.ndim(first) == 1
         conditions = Conditions(width=len(first)) if vector else Conditions(Labels.from_labels(p.input for p in pairs))
-        sequences = [p.label for p in pairs]
-        example = sequences[0]
-        vocabulary: Vocabulary | Features
-        if not isinstance(example, str) and np.asarray(example).dtype.kind == "f":
-            vocabulary = Features(width_of(sequences))
-        else:
-            vocabulary = make_vocabulary(sequences, tokens, vocabulary_size, min_count)
+        vocabulary = make_reading([p.label for p in pairs], tokens, vocabulary_size, min_count)
         return cls(conditions, vocabulary, **options)
 
     # Training

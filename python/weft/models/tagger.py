@@ -10,6 +10,7 @@ import numpy as np
 from .. import nn
 from ..autograd import Tensor
 from ..data.features import Features
+from ..data.kinds import make_reading
 from ..data.labelled import Labelled, Labels, check_inputs
 from ..data.vocabulary import Vocabulary
 from ..errors import DataError
@@ -17,7 +18,7 @@ from ..nn import functional as F
 from .evaluation import Measured, validation_loss
 from .labelled import LabelledBatch, LabelledModel
 from .metrics import span_f1
-from .reader import Reader, make_reading
+from .reader import Reader
 
 #: What stands in targets beyond a length.
 IGNORED = -100

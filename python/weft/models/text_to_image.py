@@ -92,10 +92,6 @@ class TextToImage(Model):
         caption = max(len(vocabulary.encode(p[0])) for p in pairs)
         return cls(vocabulary, image=image, caption=caption, **options)
 
-    def count_parameters(self) -> int:
-        """Trained numbers, the tokenizer's included."""
-        return sum(p.numel() for p in self.parameters())
-
     # Training
 
     def read_captions(self, captions: Sequence[str]) -> np.ndarray:

@@ -106,32 +106,22 @@ class VisionTransformer(Model):
     def predict(self, images: Any, batch_size: int = 256) -> np.ndarray:
         """The most probable class of each image [B]."""
         x = np.asarray(as_tensor(images)._array)
-        training = self.training
-        self.eval()
-        try:
-            with no_grad():
-                found = [self.forward(x[i : i + batch_size]).numpy().argmax(1) for i in range(0, len(x), batch_size)]
-        finally:
-            self.train(training)
+        with nn.evaluating(self), no_grad():
+            found = [self.forward(x[i : i + batch_size]).numpy().argmax(1) for i in range(0, len(x), batch_size)]
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
     def class_attention(self, images: Any, layer: int = -1) -> np.ndarray:
         """How much the class token looks at each patch in a layer: [B, heads, rows of patches, columns of patches]."""
         if self.pool != "class":
             raise ConfigError("[vision] class_attention: expected a model with pool='class'")
-        training = self.training
-        self.eval()
-        try:
-            with no_grad():
-                x = self.tokens(images)
-                blocks = list(self.encoder.layers)
-                index = range(len(blocks))[layer]
-                for block in blocks[:index]:
-                    x = block(x)
-                x = blocks[index].norm1(x)
-                attention = blocks[index].self_attn
-                _, weights = attention(x, x, x, weights_of=(range(attention.num_heads), [0]))
-        finally:
-            self.train(training)
+        with nn.evaluating(self), no_grad():
+            x = self.tokens(images)
+            blocks = list(self.encoder.layers)
+            index = range(len(blocks))[layer]
+            for block in blocks[:index]:
+                x = block(x)
+            x = blocks[index].norm1(x)
+            attention = blocks[index].self_attn
+            _, weights = attention(x, x, x, weights_of=(range(attention.num_heads), [0]))
         assert weights is not None
         return weights.numpy()[:, :, 0, 1:].reshape(x.shape[0], -1, *self.grid)

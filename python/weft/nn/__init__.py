@@ -7,8 +7,8 @@ from .cache import KeyValueCache
 from .cells import GRUCell, LSTMCell, RNNCell
 from .container import ModuleList, Sequential
 from .crf import CRF
-from .evaluating import evaluating
 from .layers import GELU, CrossEntropyLoss, Dropout, Embedding, LayerNorm, Linear, ReLU, RMSNorm, Sigmoid, Tanh
+from .mode import evaluating
 from .module import Module
 from .multihead import MultiheadAttention
 from .parameter import Parameter

@@ -25,15 +25,23 @@ impl<T: Real> Kernel for Top<'_, T> {
             let mut i = 0;
             while i < n {
                 let count = (4 * T::WIDTH).min(n - i);
-                // A block whose largest number would not enter is passed over; most blocks of a long row are.
+                // A block of which no number would enter is passed over; most blocks of a long row are.
                 if count == 4 * T::WIDTH {
                     let p = x[i..].as_ptr();
                     // SAFETY: four vectors are left in the row.
-                    let largest = unsafe {
-                        let at = |j: usize| <T::On<I>>::load(p.add(j * T::WIDTH));
-                        at(0).max(at(1)).max(at(2).max(at(3))).fold_max()
+                    let entering = unsafe {
+                        let (least, one) = (<T::On<I>>::splat(values[k - 1]), <T::On<I>>::splat(T::ONE));
+                        // Comparisons, not maxima: a NaN must not hide the number beside it.
+                        let mut above = <T::On<I>>::zero();
+                        let mut j = 0;
+                        while j < 4 {
+                            let mask = least.lt(<T::On<I>>::load(p.add(j * T::WIDTH)));
+                            above = <T::On<I>>::select(mask, one, above);
+                            j += 1;
+                        }
+                        above.fold_max()
                     };
-                    if largest <= values[k - 1] {
+                    if entering == T::ZERO {
                         i += count;
                         continue;
                     }
