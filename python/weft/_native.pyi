@@ -44,6 +44,8 @@ __all__ = [
     "optional_backward",
     "optional_forward",
     "pack",
+    "pages_copy",
+    "pages_write",
     "panic_in_a_worker",
     "permutation",
     "projected_cross_entropy",
@@ -284,3 +286,5 @@ def heads_backward(
 def heads_weights(
     request: _Request, maximum: _Array, inverse: _Array, heads: Sequence[int], rows: Sequence[int], mean: bool
 ) -> _Array: ...
+def pages_copy(keys: _Array, values: _Array, from_pages: _Indices, to_pages: _Indices, used: _Indices) -> None: ...
+def pages_write(keys: _Array, values: _Array, pages: _Indices, slots: _Indices, k: _Array, v: _Array) -> None: ...

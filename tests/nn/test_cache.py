@@ -66,6 +66,31 @@ def test_reordering_copies_a_page_not_the_cache(rng):
     assert len(np.unique(cache.table)) == 10 + 3 and cache.nbytes <= 2 * before + 4 * PAGE * 16 * 8
 
 
+def test_what_was_never_written_is_never_seen(rng):
+    """Pages that are used again hold what others left there: here NaN, beside every position that is read."""
+    x = rng.standard_normal((3, 70, 2, 12)).astype(np.float32)
+    clean, dirty = KeyValueCache(1, 3, 2, 12), KeyValueCache(1, 3, 2, 12)
+    dirty.reserve(70)
+    for pools in (dirty._keys, dirty._values):
+        pools[0][:] = np.nan
+    dirty = dirty.select(np.arange(3))
+    for cache in (clean, dirty):
+        cache.reserve(70)
+        cache.write(0, x, x)
+        cache.advance(np.array([70, 3, 64]))
+    rows = np.array([0, 0, 1, 1, 2, 2])
+    clean, dirty = clean.select(rows), dirty.select(rows)
+    for _ in range(3):
+        new = rng.standard_normal((6, 1, 2, 12)).astype(np.float32)
+        found = []
+        for cache in (clean, dirty):
+            cache.reserve(1)
+            cache.write(0, new, new)
+            found.append(cache.attend(0, new, 0.3))
+            cache.advance(1)
+        assert np.isfinite(found[0]).all() and (found[0] == found[1]).all()
+
+
 def test_layers_and_sources(rng):
     """A decoder step by step, two hypotheses over one of the sources, against whole passes."""
     decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(16, 2, 32, batch_first=True), 2).eval()

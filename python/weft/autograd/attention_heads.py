@@ -176,3 +176,13 @@ def _request(views: list[np.ndarray], options: Options, biases: Any, dropout: An
     """What the kernel is asked, in the order of the binding."""
     o = options
     return views, o.scale, o.causal, o.window, o.lengths, o.starts, biases, dropout, pages
+
+
+def copy_pages(keys: np.ndarray, values: np.ndarray, old: np.ndarray, new: np.ndarray, used: np.ndarray) -> None:
+    """The first `used` positions of the pages `old` become those of the pages `new`, in place; see `nn.KeyValueCache`."""
+    _native.pages_copy(keys, values, old, new, used)
+
+
+def write_pages(keys: np.ndarray, values: np.ndarray, pages: np.ndarray, slots: np.ndarray, k: np.ndarray, v: np.ndarray) -> None:
+    """Writes k and v [B, T, heads, D] at the places [B, T]: a slot of a page, each once."""
+    _native.pages_write(keys, values, np.ascontiguousarray(pages), np.ascontiguousarray(slots), k, v)

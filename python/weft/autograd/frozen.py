@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .. import _native
+from .buffers import contiguous, empty
 from .matmul import pack_linear
+from .recurrent import Direction, pack_recurrent
 from .tensor import Tensor
 
 
@@ -38,3 +40,25 @@ class FrozenNorm:
     def __call__(self, x: np.ndarray, residual: np.ndarray | None = None) -> np.ndarray:
         """[N, D]."""
         return _native.norm_forward(False, x, residual, self._weight, self._bias, self._eps)[0]
+
+
+class FrozenRecurrent:
+    """One step of a layer of one direction: x [N, I], h (and c) [N, H] → the next h (and c); the bits of `recurrent`."""
+
+    __slots__ = ("_hidden", "_weights")
+
+    def __init__(self, cell: str, direction: Direction) -> None:
+        self._weights, self._hidden = pack_recurrent(cell, direction, False), direction[1].shape[1]
+
+    def __call__(self, x: np.ndarray, h: np.ndarray, c: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+        """New arrays."""
+        output = empty((1, len(x), self._hidden), x.dtype)
+        h_last, c_last, _ = _native.recurrent_forward(self._weights, x[None], False, None, False, h, c, output, 0, False)
+        return (h_last,) if c is None else (h_last, c_last)
+
+
+def attend_frozen(
+    query: np.ndarray, key: np.ndarray, value: np.ndarray, energy: np.ndarray | None, scale: float, lengths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`attention` of queries [B, T, D]: contexts [B, T, E] and weights [B, T, S]."""
+    return _native.attention_forward(contiguous(query), key, value, energy, scale, lengths)

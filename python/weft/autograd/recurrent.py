@@ -17,7 +17,8 @@ from .tensor import Tensor, record_many, wants, wrap
 Direction = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 
 
-def _packed_weights(cell: str, direction: Direction, backward: bool) -> Any:
+def pack_recurrent(cell: str, direction: Direction, backward: bool) -> Any:
+    """The weights of a direction as the kernels read them, made again only after a change."""
     w_ih, w_hh, b_ih, b_hh = direction
 
     def make() -> Any:
@@ -55,7 +56,7 @@ def recurrent(
     caches: list[Any] = []
     h_n, c_n = [], []
     for i, (direction, h, c) in enumerate(zip(directions, h_0, c_0, strict=True)):
-        weights.append(_packed_weights(cell, direction, training))
+        weights.append(pack_recurrent(cell, direction, training))
         h_first, c_first = (None if s is None else contiguous(s._array) for s in (h, c))
         h_last, c_last, cache = _native.recurrent_forward(
             weights[-1], array, batch_first, lengths, reverse[i], h_first, c_first, output, i * hidden, training
@@ -114,7 +115,7 @@ def infer(
     for i, direction in enumerate(directions):
         output = empty((*y.shape[:2], direction[1].shape[1]), y.dtype)
         h_last, c_last, _ = _native.recurrent_forward(
-            _packed_weights(cell, direction, False), y, batch_first, None, reverse,
+            pack_recurrent(cell, direction, False), y, batch_first, None, reverse,
             None if h is None else h[i], None if c is None else c[i], output, 0, False,
         )  # fmt: skip
         states[0].append(h_last)
@@ -129,7 +130,7 @@ class Step:
 
     def __init__(self, cell: str, direction: Direction, batch: int, dtype: Any) -> None:
         hidden = direction[1].shape[1]
-        self._weights = _packed_weights(cell, direction, False)
+        self._weights = pack_recurrent(cell, direction, False)
         self.h, self.c = (np.zeros((batch, hidden), dtype) for _ in range(2))
         self._step = _native.recurrent_step
 

@@ -62,10 +62,11 @@ class Ranking:
         return score + self.coverage_penalty * coverage(np.stack(weights)) if self.coverage_penalty and weights else score
 
 
-@dataclass
+@dataclass(slots=True)
 class _Hypothesis:
     tokens: list[int]
     logprob: float
+    #: Attention [S] of each step, views of what the model gave.
     weights: list[np.ndarray] = field(default_factory=list)
     #: When it has ended: its score, and whether all that is required was said.
     score: float = 0.0
@@ -97,8 +98,7 @@ def beam(
         bar(scores, rules)
         said = [(h.tokens, i) for i, search in enumerate(searches) for h in search.alive]
         allowed = adjusted(rules, scores, [s for s, _ in said], [i for _, i in said])
-        # Of each hypothesis no more than `beam` continuations can be among the best.
-        best, tokens = top_k_array(allowed, beam)
+        totals, tops = _continuations(scores, allowed, beam, [h.logprob for search in searches for h in search.alive])
         parents: list[int] = []
         next_tokens: list[int] = []
         row = 0
@@ -108,12 +108,25 @@ def beam(
                 continue
             rows = slice(row, row + count)
             looked = None if weights is None else weights[rows, : len(inputs[i])]
-            for parent, token in search.extend(scores[rows], allowed[rows], (best[rows], tokens[rows]), looked):
+            for parent, token in search.extend(scores[rows], allowed[rows], (totals[rows], tops[rows]), looked):
                 parents.append(row + parent)
                 next_tokens.append(token)
             row += count
         state, tokens = state.select(np.array(parents, np.int64)), np.array(next_tokens, np.int64)
     return [s.results() for s in searches]
+
+
+#: Of hypotheses, the best continuations: their places' log-probabilities as the rules leave them, and (logprob, token) of each.
+_Tops = tuple[list[list[float]], list[list[tuple[float, int]]]]
+
+
+def _continuations(scores: np.ndarray, allowed: np.ndarray, beam: int, before: list[float]) -> _Tops:
+    """Of each hypothesis no more than `beam` continuations can be among the best. Sums in f64, all rows at once."""
+    best, tokens = top_k_array(allowed, beam)
+    said = best if allowed is scores else np.take_along_axis(scores, tokens, 1)
+    first = np.array(before)[:, None]
+    totals, logprobs = (best.astype(np.float64) + first).tolist(), (said.astype(np.float64) + first).tolist()
+    return totals, [list(zip(p, t, strict=True)) for p, t in zip(logprobs, tokens.tolist(), strict=True)]
 
 
 class _Search:
@@ -126,15 +139,13 @@ class _Search:
         self.alive = [_Hypothesis([], 0.0)]
         self.ended: list[_Hypothesis] = []
 
-    def extend(
-        self, scores: np.ndarray, allowed: np.ndarray, tops: tuple[np.ndarray, np.ndarray], weights: np.ndarray | None
-    ) -> list[tuple[int, int]]:
-        """One token more, from log-probabilities [alive, V], those that the rules leave, the best of these and their tokens [alive, k],
-        and attention [alive, S]: (parent, token) of what lives on."""
+    def extend(self, scores: np.ndarray, allowed: np.ndarray, tops: _Tops, weights: np.ndarray | None) -> list[tuple[int, int]]:
+        """One token more, from log-probabilities [alive, V], those that the rules leave, the best of these, and attention [alive, S]:
+        (parent, token) of what lives on."""
         survivors, places = [], []
         for logprob, parent, token in self._choose(scores, allowed, tops):
             old = self.alive[parent]
-            steps = [] if weights is None else [*old.weights, weights[parent].copy()]
+            steps = [] if weights is None else [*old.weights, weights[parent]]
             if token == END:
                 score = self.ranking.score(logprob, len(old.tokens) + 1, steps)
                 whole = count_said(old.tokens, self.required) == self.needed
@@ -147,23 +158,18 @@ class _Search:
             self.alive, places = [], []
         return places
 
-    def _choose(
-        self, scores: np.ndarray, allowed: np.ndarray, tops: tuple[np.ndarray, np.ndarray]
-    ) -> list[tuple[float, int, int]]:
+    def _choose(self, scores: np.ndarray, allowed: np.ndarray, tops: _Tops) -> list[tuple[float, int, int]]:
         """The continuations that stay as (logprob, parent, token), ordered by `allowed`; only the end when the length is used up."""
         if len(self.alive[0].tokens) >= self.limit:
             return [(h.logprob + float(scores[j, END]), j, END) for j, h in enumerate(self.alive)]
         size = scores.shape[1]
         if not self.required:
-            best, tokens = tops
-            before = np.array([[h.logprob] for h in self.alive])
-            total = best.astype(np.float64) + before
-            found = []
-            for k in np.argsort(-total.ravel(), kind="stable")[: self.beam].tolist():
-                parent, token = k // total.shape[1], int(tokens.flat[k])
-                if token >= 0:
-                    found.append((self.alive[parent].logprob + float(scores[parent, token]), parent, token))
-            return found
+            totals = [t for row in tops[0] for t in row]
+            width = len(tops[0][0])
+            # Stable: of equal ones the hypothesis kept earlier, then the lower token.
+            order = sorted(range(len(totals)), key=totals.__getitem__, reverse=True)[: self.beam]
+            chosen = [(*tops[1][k // width][k % width], k // width) for k in order]
+            return [(logprob, parent, token) for logprob, token, parent in chosen if token >= 0]
         before = np.array([[h.logprob] for h in self.alive])
         total = allowed.astype(np.float64) + before
         order = self._required(total, size)

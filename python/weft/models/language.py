@@ -21,6 +21,7 @@ from ..errors import ConfigError, DataError, choice_error, range_error
 from ..nn import functional as F
 from ..nn import init
 from ..nn.cache import KeyValueCache
+from ..nn.steps import RecurrentSteps
 from .evaluation import Measured, validation_loss
 from .generation import Generation
 from .model import Model
@@ -29,18 +30,22 @@ from .seq2seq import CELLS
 
 @dataclass
 class State:
-    """What `start` and `step` hand on: a cache, or the recurrent states [layers, rows, hidden]."""
+    """What `start` and `step` hand on: a cache, or the recurrent states, arrays [layers, rows, hidden]."""
 
     kept: Any
     #: Tokens that were read before the first that is written.
     pending: list[list[int]]
+    #: The short way of recurrent layers.
+    steps: RecurrentSteps | None = None
 
     def select(self, rows: np.ndarray) -> State:
         """The given rows, also more than once."""
         pending = [self.pending[r] for r in rows.tolist()] if self.pending else []
         if isinstance(self.kept, KeyValueCache):
             return State(self.kept.select(rows), pending)
-        return State([h[:, rows] for h in self.kept], pending)
+        if len(rows) == self.kept[0].shape[1] and (rows == np.arange(len(rows))).all():
+            return State(self.kept, pending, self.steps)
+        return State([np.take(h, rows, 1) for h in self.kept], pending, self.steps)
 
 
 class Window(NamedTuple):
@@ -272,11 +277,15 @@ class LanguageModel(Generation, Model):
             width = self.hidden // self.heads
             return State(KeyValueCache(self.layers, len(inputs), self.heads, width, self.embedding.weight.dtype), inputs)
         count = 2 if self.cell == "lstm" else 1
-        zero = Tensor(np.zeros((self.layers, len(inputs), self.hidden), self.embedding.weight.dtype))
-        return State([zero] * count, inputs)
+        zero = np.zeros((self.layers, len(inputs), self.hidden), self.embedding.weight.dtype)
+        return State([zero] * count, inputs, RecurrentSteps(self.body) if RecurrentSteps.fits(self.body) else None)
 
     def step(self, state: State, tokens: np.ndarray) -> tuple[np.ndarray, None, State]:
         """One token further: log-probabilities [rows, V], no alignment, the new state. The first step reads the prefixes too."""
+        if state.steps is not None and not any(state.pending):
+            h, after = state.steps(self.embedding.weight.numpy()[tokens], state.kept)
+            with no_grad():
+                return log_softmax_array(self.output(Tensor(h)).numpy()), None, State(after, [], state.steps)
         rows = [[int(t)] for t in tokens]
         if state.pending:
             rows = [[*row, *prefix] for row, prefix in zip(rows, state.pending, strict=True)]
@@ -289,12 +298,12 @@ class LanguageModel(Generation, Model):
                 cache.advance(lengths)
                 kept: Any = cache
             else:
-                given = tuple(state.kept) if self.cell == "lstm" else state.kept[0]
-                features, last = self.body(self.embedding(numbers), given, lengths=lengths)
-                kept = list(last) if self.cell == "lstm" else [last]
+                given = [Tensor(h) for h in state.kept]
+                features, last = self.body(self.embedding(numbers), tuple(given) if len(given) > 1 else given[0], lengths=lengths)
+                kept = [h.numpy() for h in (last if len(given) > 1 else (last,))]
             final = features[np.arange(len(rows)), lengths - 1]
             scores = log_softmax_array(self.output(final).numpy())
-        return scores, None, State(kept, [])
+        return scores, None, State(kept, [], state.steps)
 
     def _limit(self, numbers: Any, max_length: int | None) -> int:
         wished = 100 if max_length is None else max_length

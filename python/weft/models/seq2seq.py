@@ -17,6 +17,7 @@ from ..errors import ConfigError, choice_error, range_error
 from ..nn import functional as F
 from ..nn.attention import SCORES
 from .encoder_decoder import EncoderDecoder
+from .seq2seq_steps import Seq2SeqSteps, StepState
 
 CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 CONTEXTS = ("initial", "every")
@@ -232,13 +233,18 @@ class Seq2Seq(EncoderDecoder):
 
     # Decoding
 
-    def start(self, inputs: list[Any]) -> State:
+    def start(self, inputs: list[Any]) -> State | StepState:
         """A decoder state for sources as numbers."""
         with no_grad():
-            return State(*self.encode(*pad_sources(inputs)))
+            source, hidden = self.encode(*pad_sources(inputs))
+            if Seq2SeqSteps.fits(self):
+                return Seq2SeqSteps(self).start(source, [h.numpy() for h in hidden])
+            return State(source, hidden)
 
-    def step(self, state: State, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, State]:
+    def step(self, state: Any, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, State | StepState]:
         """One token further: log-probabilities [rows, V], attention weights [rows, S], the new state."""
+        if isinstance(state, StepState):
+            return state.steps(state, tokens)
         with no_grad():
             features, weights, after = self.decode(tokens.reshape(-1, 1), state)
             scores = log_softmax_array(self.output(features).numpy()[:, 0])

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd import Tensor
-from ..autograd.attention_heads import Chosen, Options, attend_arrays
+from ..autograd.attention_heads import Chosen, Options, attend_arrays, copy_pages, write_pages
+from ..autograd.buffers import empty
 from ..errors import ConfigError
 
 #: Keys of a page, as the kernel has it.
@@ -43,7 +44,10 @@ class KeyValueCache:
             more = max(count - len(free), len(self._users), 4)
             for pools in (self._keys, self._values):
                 for i, pool in enumerate(pools):
-                    pools[i] = np.concatenate([pool, np.zeros((more, *pool.shape[1:]), self.dtype)])
+                    pools[i] = empty((len(pool) + more, *pool.shape[1:]), self.dtype)
+                    pools[i][: len(pool)] = pool
+                    # Numbers that nobody wrote are read, and dropped, with those beside them.
+                    pools[i][len(pool) :] = 0
             self._users = np.concatenate([self._users, np.zeros(more, np.int64)])
             free = np.flatnonzero(self._users == 0)
         self._users[free[:count]] = 1
@@ -71,9 +75,9 @@ class KeyValueCache:
             old = self.table[shared, first[shared]]
             self._users -= np.bincount(old, minlength=len(self._users))
             new = self._take(len(shared))
-            for pools in (self._keys, self._values):
-                for pool in pools:
-                    pool[new] = pool[old]
+            used = self.lengths[shared] % PAGE
+            for keys, values in zip(self._keys, self._values, strict=True):
+                copy_pages(keys, values, old, new, used)
             self.table[shared, first[shared]] = new
         columns = np.arange(self.table.shape[1])
         fresh = (columns >= (first + begun)[:, None]) & (columns <= last[:, None])
@@ -86,9 +90,7 @@ class KeyValueCache:
 
     def write(self, layer: int, keys: np.ndarray, values: np.ndarray) -> None:
         """The keys and values [B, T, heads, width] of the positions that were reserved."""
-        pages, slots = self._where
-        self._keys[layer][pages, :, :, slots] = keys
-        self._values[layer][pages, :, slots, : self.width] = values
+        write_pages(self._keys[layer], self._values[layer], *self._where, keys, values)
 
     def attend(self, layer: int, query: np.ndarray, scale: float, window: int | None = None) -> np.ndarray:
         """Contexts [B, T, heads · width] of queries [B, T, heads, width] just written: each sees its prefix and itself."""

@@ -1,7 +1,7 @@
 """A decoder's layers for one token a row: the arrays and kernels of a step, gathered once for all steps.
 
-`TransformerDecoder(…, cached=)` says the same with tensors and modules; this is the short way, to the same bits, because at batch 1 a step
-is a few kernels of microseconds each and everything around them counts.
+`TransformerDecoder(…, cached=)`, `Attention` and the recurrent layers say the same with tensors and modules; this is the short way, to the
+same bits, because at batch 1 a step is a few kernels of microseconds each and everything around them counts.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..autograd.frozen import FrozenLinear, FrozenNorm
+from ..autograd.frozen import FrozenLinear, FrozenNorm, FrozenRecurrent, attend_frozen
+from .attention import Attention
 from .cache import KeyValueCache, Memory, gathered
 from .layers import LayerNorm
 from .multihead import MultiheadAttention
+from .recurrent import GRU, LSTM, PLAIN, RNN
 from .transformer import TransformerDecoder, TransformerDecoderLayer
 
 
@@ -98,3 +100,48 @@ class DecoderSteps:
             x = layer.after(2, x, layer.wide(layer.before(2, x)), layer.narrow)
         assert weights is not None
         return (x if self._last is None else self._last(x)), weights
+
+
+class RecurrentSteps:
+    """The steps of recurrent layers of one direction in evaluation mode; see `fits`."""
+
+    def __init__(self, layer: RNN | LSTM | GRU) -> None:
+        self._cells = [FrozenRecurrent(layer._cell, layer._direction(i, 0, PLAIN)) for i in range(layer.num_layers)]
+
+    @staticmethod
+    def fits(layer: RNN | LSTM | GRU) -> bool:
+        """Whether the short way knows everything that these layers do."""
+        return layer._light and (layer._still or not layer.training) and not layer.options.reverse
+
+    def __call__(self, x: np.ndarray, hidden: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Rows [R, I] and the states h (and c) [layers, R, H] → the last layer's h [R, H] and the states after."""
+        after: list[list[np.ndarray]] = [[] for _ in hidden]
+        for index, cell in enumerate(self._cells):
+            states = cell(x, *(h[index] for h in hidden))
+            x = states[0]
+            for kept, state in zip(after, states, strict=True):
+                kept.append(state)
+        return x, [kept[0][None] if len(kept) == 1 else np.stack(kept) for kept in after]
+
+
+class AttentionSteps:
+    """`Attention` for rows that look at sources, a source's rows side by side; see `fits`."""
+
+    def __init__(self, attention: Attention) -> None:
+        self._query = FrozenLinear(attention.query.weight, None) if attention.score in ("additive", "concat") else None
+        self._energy = attention.energy._array if self._query else None
+        self._scale = 1.0 / math.sqrt(attention.query_size) if attention.score == "scaled_dot" else 1.0
+
+    @staticmethod
+    def fits(attention: Attention) -> bool:
+        """Whether the short way knows this attention."""
+        return attention.local is None and attention.score not in ("mlp", "location")
+
+    def __call__(
+        self, x: np.ndarray, keys: np.ndarray, values: np.ndarray, lengths: np.ndarray, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Queries [R, D] over keys and values of sources [B, S, …] → contexts [R, E] and weights [R, S]."""
+        query = x if self._query is None else self._query(x)
+        wide, place = (query[:, None], None) if len(rows) == len(keys) else gathered(query[:, None], rows, len(keys))
+        context, weights = attend_frozen(wide, keys, values, self._energy, self._scale, lengths)
+        return (context[:, 0], weights[:, 0]) if place is None else (context[rows, place], weights[rows, place])

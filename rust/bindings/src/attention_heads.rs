@@ -1,13 +1,13 @@
 //! Multi-head attention: arrays `[B, rows, heads, columns]` cross with their strides, so that the parts of one projection are read and
 //! their gradients written where they lie.
 
-use crate::arrays::{Number, empty, fresh, indices, read, slice};
+use crate::arrays::{Number, empty, fresh, indices, read, slice, write};
 use crate::by_dtype;
 use crate::errors::named;
 use crate::without_gil::without_gil;
 use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use weft_kernels::attention::heads::{self, Call, Chosen, Gradients, Mask, PAGE, Sizes, Statistics, View, ViewMut};
+use weft_kernels::attention::heads::{self, Call, Chosen, Gradients, Mask, PAGE, Pages, Sizes, Statistics, View, ViewMut};
 use weft_kernels::dropout::Dropout;
 use weft_kernels::random::Stream;
 
@@ -219,8 +219,73 @@ fn heads_weights<'py>(
     by_dtype!(maximum, T => weights::<T>(py, &request, [maximum, inverse], (&heads, &rows, mean)))
 }
 
+/// Runs `f` on the pages of a layer: keys [pages, heads, D, 64], values [pages, heads, 64, E].
+fn paged<T: Number>(
+    keys: Untyped<'_, '_>,
+    values: Untyped<'_, '_>,
+    f: impl FnOnce(&mut Pages<'_, T>) -> weft_kernels::Result<()> + Send,
+) -> PyResult<()> {
+    let py = keys.py();
+    let (k, v) = (keys.shape(), values.shape());
+    if k.len() != 4 || v.len() != 4 || k[..2] != v[..2] || k[3] != PAGE || v[2] != PAGE {
+        return Err(named(py, "ShapeError", format!("[pages] keys and values: got {k:?} and {v:?}")));
+    }
+    let (heads, width, padded) = (k[1], k[2], v[3]);
+    let (mut keys, mut values) = (write::<T>("keys", keys)?, write::<T>("values", values)?);
+    let contiguous = |_| named(py, "ShapeError", "[pages] keys and values: expected C-contiguous arrays".into());
+    let (keys, values) = (keys.as_slice_mut().map_err(contiguous)?, values.as_slice_mut().map_err(contiguous)?);
+    without_gil(py, || f(&mut Pages { heads, width, padded, keys, values }))
+}
+
+/// pages_copy(keys, values, from [n], to [n], used [n]): the first positions of pages become those of others, in place
+#[pyfunction]
+#[pyo3(signature = (keys, values, from_pages, to_pages, used))]
+fn pages_copy<'py>(
+    py: Python<'py>,
+    keys: &Bound<'py, PyUntypedArray>,
+    values: &Bound<'py, PyUntypedArray>,
+    from_pages: PyReadonlyArrayDyn<'py, i64>,
+    to_pages: PyReadonlyArrayDyn<'py, i64>,
+    used: PyReadonlyArrayDyn<'py, i64>,
+) -> PyResult<()> {
+    let (from, to) = (indices(py, "from", &from_pages)?, indices(py, "to", &to_pages)?);
+    let used = indices(py, "used", &used)?;
+    by_dtype!(keys, T => paged::<T>(keys, values, |pages| pages.copy(from, to, used)))
+}
+
+/// pages_write(keys, values, pages [B, T], slots [B, T], k [B, T, heads, D], v): new positions, in place
+#[pyfunction]
+#[pyo3(signature = (keys, values, pages, slots, k, v))]
+fn pages_write<'py>(
+    py: Python<'py>,
+    keys: &Bound<'py, PyUntypedArray>,
+    values: &Bound<'py, PyUntypedArray>,
+    pages: PyReadonlyArrayDyn<'py, i64>,
+    slots: PyReadonlyArrayDyn<'py, i64>,
+    k: &Bound<'py, PyUntypedArray>,
+    v: &Bound<'py, PyUntypedArray>,
+) -> PyResult<()> {
+    let shape = pages.shape().to_vec();
+    let wished =
+        |width: usize| shape.len() == 2 && [k, v].iter().all(|a| a.shape() == [shape[0], shape[1], keys.shape()[1], width]);
+    if keys.shape().len() != 4 || !wished(keys.shape()[2]) || values.shape().last() < keys.shape().get(2) {
+        return Err(named(
+            py,
+            "ShapeError",
+            format!("[pages] k and v: got {:?} and {:?} for places {shape:?}", k.shape(), v.shape()),
+        ));
+    }
+    let (pages, slots) = (indices(py, "pages", &pages)?, indices(py, "slots", &slots)?);
+    by_dtype!(keys, T => {
+        let (k, v) = (view::<T>("k", k)?, view::<T>("v", v)?);
+        paged::<T>(keys, values, |to| to.write(pages, slots, shape[1], k, v))
+    })
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(heads_forward, module)?)?;
     module.add_function(wrap_pyfunction!(heads_backward, module)?)?;
-    module.add_function(wrap_pyfunction!(heads_weights, module)?)
+    module.add_function(wrap_pyfunction!(heads_weights, module)?)?;
+    module.add_function(wrap_pyfunction!(pages_copy, module)?)?;
+    module.add_function(wrap_pyfunction!(pages_write, module)?)
 }

@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `mod.rs` | what a call consists of, and which keys a row sees |
 //! | `operands.rs` | what a tile's products read: packed, in place, in pages |
+//! | `pages.rs` | a cache's pages, filled and copied |
 //! | `softmax.rs` | the lanes: a tile's scores to numerators, merging blocks |
 //! | `forward.rs` | contexts: by blocks of rows, or one row's blocks over threads |
 //! | `backward.rs` | gradients of q, k and v |
@@ -25,11 +26,13 @@ mod backward;
 mod forward;
 mod mask;
 mod operands;
+mod pages;
 mod softmax;
 mod weights;
 
 pub use backward::{Gradients, backward};
 pub use forward::{Statistics, forward};
+pub use pages::Pages;
 pub use weights::{Chosen, weights};
 
 use crate::dropout::Dropout;
