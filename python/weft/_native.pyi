@@ -53,6 +53,7 @@ __all__ = [
     "recurrent_backward",
     "recurrent_forward",
     "recurrent_step",
+    "recurrent_weight_gradients",
     "second_level_cache",
     "set_flush_denormal",
     "set_num_threads",
@@ -265,6 +266,9 @@ def recurrent_backward(
     wants_x: bool,
     wants_weights: bool,
     retain: bool,
+) -> list[_Array]: ...
+def recurrent_weight_gradients(
+    weights: RecurrentWeights, caches: Sequence[RecurrentCache], xs: Sequence[_Array], with_bias: bool
 ) -> list[_Array]: ...
 
 _Request = tuple[

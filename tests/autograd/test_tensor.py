@@ -196,3 +196,19 @@ def test_a_deep_tape_does_not_recurse():
         y = y + 1.0
     y.backward()
     assert x.grad.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("size", [3, 3000])
+def test_sums_of_gradients_are_nobody_elses(rng, size):
+    """Sums are made in place where the pass made them; what a rule hands to several parents, and older gradients, stay as they are."""
+    c = [rng.integers(-9, 9, size).astype(np.float64) for _ in range(4)]
+    x, w = (weft.tensor(rng.integers(-9, 9, size).astype(np.float64), requires_grad=True) for _ in range(2))
+    both = x + w
+    loss = sum(((both * k).sum() for k in c), (x * 1.0).sum()) + (x * c[0]).sum() + (x * c[1]).sum()
+    loss.backward(retain_graph=True)
+    total = c[0] + c[1] + c[2] + c[3]
+    first = x.grad.numpy()
+    kept = first.copy()
+    assert (first == total + 1 + c[0] + c[1]).all() and (w.grad.numpy() == total).all()
+    loss.backward()
+    assert (first == kept).all() and (x.grad.numpy() == 2 * kept).all() and (w.grad.numpy() == 2 * total).all()

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .buffers import apply
+
 if TYPE_CHECKING:
     from .tensor import Tensor
 
@@ -127,6 +129,15 @@ def _memory(array: np.ndarray) -> int:
     return id(array.base if isinstance(array.base, np.ndarray) else array)
 
 
+def _sum(there: np.ndarray, more: np.ndarray, place: tuple[int, int], sums: set[tuple[int, int]]) -> np.ndarray:
+    """there + more, in place where `there` is a sum of this pass."""
+    if place in sums and there.shape == more.shape:
+        there += more
+        return there
+    sums.add(place)
+    return np.asarray(apply(np.add, there, more))
+
+
 def run_backward(roots: Sequence[tuple[Node, int, np.ndarray]], retain: bool) -> None:
     """Sends gradients from outputs of nodes down to the leaves, where they are added to `grad`."""
     before = _mode.recording, _mode.retaining
@@ -135,12 +146,16 @@ def run_backward(roots: Sequence[tuple[Node, int, np.ndarray]], retain: bool) ->
         pending: dict[int, list[Gradient]] = {}
         # What leaves were given, kept alive so that no two arrays have one id: a rule may send one array to several parents.
         given = {_memory(start): start for _, _, start in roots}
+        # Where a sum of this pass stands, which nobody else has seen: what comes next is added in place.
+        sums: set[tuple[int, int]] = set()
         for node, index, start in roots:
             pending.setdefault(id(node), [None] * node.outputs)[index] = start
         for node in _ordered(roots[0][0]):
             arrived = pending.pop(id(node), None)
             if arrived is None:
                 continue
+            if sums:
+                sums.difference_update([(id(node), i) for i in range(node.outputs)])
             for edge, gradient in zip(node.edges, node.gradients(arrived, retain), strict=True):
                 if edge is None or gradient is None:
                     continue
@@ -152,14 +167,16 @@ def run_backward(roots: Sequence[tuple[Node, int, np.ndarray]], retain: bool) ->
                     slots = pending.get(id(target))
                     if slots is None:
                         slots = pending[id(target)] = [None] * target.outputs
-                    slots[place] = gradient if slots[place] is None else slots[place] + gradient
+                    there = slots[place]
+                    slots[place] = gradient if there is None else _sum(there, gradient, (id(target), place), sums)
+                elif target.grad is not None:
+                    target._set_gradient(_sum(target.grad._array, gradient, (id(target), -1), sums))
                 else:
-                    if target.grad is None:
-                        memory = _memory(gradient)
-                        if memory in given:
-                            gradient = gradient.copy()
-                        else:
-                            given[memory] = gradient
-                    target._accumulate(gradient)
+                    memory = _memory(gradient)
+                    if memory in given:
+                        gradient = gradient.copy()
+                    else:
+                        given[memory] = gradient
+                    target._set_gradient(gradient)
     finally:
         _mode.recording, _mode.retaining = before

@@ -256,12 +256,12 @@ class Tensor:
             if array.dtype != self.dtype:
                 raise DtypeError(f"[tensor] backward gradient: expected {self.dtype}, got {array.dtype}")
         if self._node is None:
-            self._accumulate(array.copy())
+            self._set_gradient(array.copy() if self.grad is None else self.grad._array + array)
         else:
             tape.run_backward([(self._node, self._index, array)], retain_graph)
 
-    def _accumulate(self, gradient: np.ndarray) -> None:
-        self.grad = Tensor(gradient if self.grad is None else self.grad._array + gradient)
+    def _set_gradient(self, gradient: np.ndarray) -> None:
+        self.grad = Tensor(gradient)
 
     # Changes in place: every door raises the generation
 

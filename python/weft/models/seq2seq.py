@@ -10,12 +10,14 @@ import numpy as np
 from .. import nn
 from ..autograd import Tensor, as_tensor, cat, no_grad, stack
 from ..autograd.activation import log_softmax_array
+from ..autograd.feeding import FedDecoder, FedSource, decode_fed
 from ..data.batches import Batch, pad_sources
 from ..data.features import Features
 from ..data.vocabulary import PAD, Vocabulary
 from ..errors import ConfigError, choice_error, range_error
 from ..nn import functional as F
 from ..nn.attention import SCORES
+from ..nn.steps import AttentionSteps, RecurrentSteps
 from .encoder_decoder import EncoderDecoder
 from .seq2seq_steps import Seq2SeqSteps, StepState
 
@@ -211,20 +213,39 @@ class Seq2Seq(EncoderDecoder):
 
     def _decode_fed(self, x: Tensor, state: State) -> tuple[Tensor, Tensor | None, State]:
         """Step by step, because each reads what the one before made of the source."""
-        fed = state.fed
+        fed, source = state.fed, state.source
         if fed is None:
             fed = as_tensor(np.zeros((x.shape[0], 1, self.hidden), x.dtype))
+        if self._feeds_as_one(x):
+            read = FedSource(source.states, source.keys, source.lengths)
+            made, after, looks = decode_fed(self._fed_decoder(), read, x, fed.squeeze(1), state.hidden)
+            state = State(source, after, made[:, -1:], state.position + x.shape[1])
+            return self.dropout(made), looks if x.shape[1] == 1 else None, state
         given = self._given(state)
         outputs, weights = [], []
-        for t in range(x.shape[1]):
-            output, given = self.decoder(cat([x[:, t : t + 1], fed], -1), given)
-            fed, looked = self._attend(output, state.source, state.position + t)
+        looked: Tensor | None
+        for t, step in enumerate(x.split(1, 1)):
+            output, given = self.decoder(cat([step, fed], -1), given)
+            fed, looked = self._attend(output, source, state.position + t)
             outputs.append(fed)
             weights.append(looked)
         hidden = list(given) if self.lstm else [given]
         joined = cat(outputs, 1) if len(outputs) > 1 else outputs[0]
-        looks = weights[0] if len(weights) == 1 else None
-        return self.dropout(joined), looks, State(state.source, hidden, fed, state.position + x.shape[1])
+        looked = weights[0] if len(weights) == 1 else None
+        return self.dropout(joined), looked, State(source, hidden, fed, state.position + x.shape[1])
+
+    def _feeds_as_one(self, x: Tensor) -> bool:
+        """Whether the operation of the whole decoder knows everything that this one does."""
+        assert self.attention is not None
+        return AttentionSteps.fits(self.attention) and RecurrentSteps.fits(self.decoder) and 0 not in x.shape
+
+    def _fed_decoder(self) -> FedDecoder:
+        attention = self.attention
+        assert attention is not None
+        return FedDecoder(
+            self.decoder._cell, self.decoder.plain_layers(), attention.query.weight if attention.energy_of_sum else None,
+            attention.energy if attention.energy_of_sum else None, attention.scale, (self.combine.weight, self.combine.bias),
+        )  # fmt: skip
 
     def features(self, batch: Batch) -> Tensor:
         """s̃ [B, T, hidden] of every target step, the tokens before it given (teacher forcing)."""

@@ -79,6 +79,16 @@ class Attention(Module):
         init.uniform_(vector, -1 / math.sqrt(size), 1 / math.sqrt(size))
         return vector
 
+    @property
+    def energy_of_sum(self) -> bool:
+        """Whether a score is energy · tanh(query + key), and not a product."""
+        return self.score in ("additive", "concat")
+
+    @property
+    def scale(self) -> float:
+        """The factor of products."""
+        return 1.0 / math.sqrt(self.query_size) if self.score == "scaled_dot" else 1.0
+
     def project(self, source: Any) -> Tensor:
         """The keys of a source: [B, S, key_size] → [B, S, D]."""
         return as_tensor(source) if self.score in ("dot", "scaled_dot", "location") else self.key(source)
@@ -90,10 +100,9 @@ class Attention(Module):
         keys = self.project(source) if keys is None else keys
         if self.local is not None or self.score in ("mlp", "location"):
             return self._composed(as_tensor(queries), as_tensor(source), keys, lengths, start)
-        if self.score in ("additive", "concat"):
+        if self.energy_of_sum:
             return F.attention(self.query(queries), keys, source, energy=self.energy, lengths=lengths)
-        scale = 1.0 / math.sqrt(self.query_size) if self.score == "scaled_dot" else 1.0
-        return F.attention(queries, keys, source, scale=scale, lengths=lengths)
+        return F.attention(queries, keys, source, scale=self.scale, lengths=lengths)
 
     def _scores(self, queries: Tensor, keys: Tensor) -> Tensor:
         """[B, T, S] by operations of their own."""
@@ -109,7 +118,7 @@ class Attention(Module):
                 hidden = F.tanh(self.deeper(hidden))
             return matmul(hidden, self.energy)
         scores = matmul(queries, keys.transpose(1, 2))
-        return scores * (1.0 / math.sqrt(self.query_size)) if self.score == "scaled_dot" else scores
+        return scores * self.scale if self.score == "scaled_dot" else scores
 
     def _composed(self, queries: Tensor, source: Tensor, keys: Tensor, lengths: Any, start: int) -> tuple[Tensor, Tensor]:
         batch, steps, positions = queries.shape[0], queries.shape[1], source.shape[1]

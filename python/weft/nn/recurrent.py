@@ -178,8 +178,11 @@ class _Recurrent(Module):
         for state in (h_0, c_0):
             if state is not None and (type(state) is not Tensor or state.shape != expected or state.dtype != weight.dtype):
                 return None
-        directions = [self._direction(layer, 0, PLAIN) for layer in range(self.num_layers)]
-        return infer(self._cell, x, directions, h_0, c_0, self.batch_first, self.options.reverse)
+        return infer(self._cell, x, self.plain_layers(), h_0, c_0, self.batch_first, self.options.reverse)
+
+    def plain_layers(self) -> list[Any]:
+        """weight_ih, weight_hh, bias_ih and bias_hh of every layer, forward direction."""
+        return [self._direction(layer, 0, PLAIN) for layer in range(self.num_layers)]
 
     def stream(self, batch: int = 1) -> Stream:
         """The layer step by step on arrays, for inference as data come in: `weft.nn.Stream`."""

@@ -16,7 +16,7 @@ from .attention import Attention
 from .cache import KeyValueCache, Memory, gathered
 from .layers import LayerNorm
 from .multihead import MultiheadAttention
-from .recurrent import GRU, LSTM, PLAIN, RNN
+from .recurrent import GRU, LSTM, RNN
 from .transformer import TransformerDecoder, TransformerDecoderLayer
 
 
@@ -106,7 +106,7 @@ class RecurrentSteps:
     """The steps of recurrent layers of one direction in evaluation mode; see `fits`."""
 
     def __init__(self, layer: RNN | LSTM | GRU) -> None:
-        self._cells = [FrozenRecurrent(layer._cell, layer._direction(i, 0, PLAIN)) for i in range(layer.num_layers)]
+        self._cells = [FrozenRecurrent(layer._cell, weights) for weights in layer.plain_layers()]
 
     @staticmethod
     def fits(layer: RNN | LSTM | GRU) -> bool:
@@ -128,9 +128,9 @@ class AttentionSteps:
     """`Attention` for rows that look at sources, a source's rows side by side; see `fits`."""
 
     def __init__(self, attention: Attention) -> None:
-        self._query = FrozenLinear(attention.query.weight, None) if attention.score in ("additive", "concat") else None
+        self._query = FrozenLinear(attention.query.weight, None) if attention.energy_of_sum else None
         self._energy = attention.energy._array if self._query else None
-        self._scale = 1.0 / math.sqrt(attention.query_size) if attention.score == "scaled_dot" else 1.0
+        self._scale = attention.scale
 
     @staticmethod
     def fits(attention: Attention) -> bool:

@@ -7,7 +7,7 @@ use crate::without_gil::without_gil;
 use numpy::{PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use std::sync::Mutex;
-use weft_kernels::recurrent::{self, Cache, Cell, Gradients, Layout, PackedWeights, Sizes, State, Weights};
+use weft_kernels::recurrent::{self, Cache, Cell, Gradients, Layout, PackedWeights, Sizes, State, WeightGradients, Weights};
 
 type Untyped<'a, 'py> = &'a Bound<'py, PyUntypedArray>;
 
@@ -298,10 +298,61 @@ fn recurrent_backward<'py>(
     })
 }
 
+fn weight_gradients<'py, T: Held>(
+    py: Python<'py>,
+    weights: &RecurrentWeights,
+    caches: &[PyRef<'py, RecurrentCache>],
+    xs: &[Bound<'py, PyUntypedArray>],
+    with_bias: bool,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let packed = T::weights(&weights.0).ok_or_else(|| other_dtype(py))?;
+    let Sizes { input, hidden } = packed.sizes();
+    let gates = packed.cell().gates() * hidden;
+    let mut locked = Vec::new();
+    for cache in caches {
+        let cache = T::cache(&cache.0).ok_or_else(|| other_dtype(py))?;
+        // Not `lock`, which would wait for itself where a pass comes twice.
+        locked.push(cache.try_lock().map_err(|_| {
+            named(py, "ConfigError", "[recurrent] weight gradients: expected each pass once, and none that runs".into())
+        })?);
+    }
+    let arrays = xs.iter().map(|x| read::<T>("input", x)).collect::<PyResult<Vec<_>>>()?;
+    let xs = arrays.iter().map(|x| slice(py, "input", x)).collect::<PyResult<Vec<_>>>()?;
+    let b = if with_bias { gates } else { 0 };
+    let out = [empty::<T>(py, &[gates, input])?, empty::<T>(py, &[gates, hidden])?, empty::<T>(py, &[b])?, empty::<T>(py, &[b])?];
+    let to = WeightGradients {
+        weight_ih: fresh(&out[0]),
+        weight_hh: fresh(&out[1]),
+        bias_ih: fresh(&out[2]),
+        bias_hh: fresh(&out[3]),
+    };
+    let caches: Vec<&Cache<T>> = locked.iter().map(|guard| &**guard).collect();
+    without_gil(py, || recurrent::weight_gradients(packed, &caches, &xs, to))?;
+    Ok(out.into_iter().map(|a| a.into_any()).collect())
+}
+
+/// recurrent_weight_gradients(weights, caches, xs, with_bias) -> [dweight_ih, dweight_hh, dbias_ih, dbias_hh] of passes that went backward
+/// without them
+#[pyfunction]
+#[pyo3(signature = (weights, caches, xs, with_bias))]
+fn recurrent_weight_gradients<'py>(
+    py: Python<'py>,
+    weights: &RecurrentWeights,
+    caches: Vec<PyRef<'py, RecurrentCache>>,
+    xs: Vec<Bound<'py, PyUntypedArray>>,
+    with_bias: bool,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let Some(first) = xs.first() else {
+        return Err(named(py, "ShapeError", "[recurrent] weight gradients: expected at least one pass".into()));
+    };
+    by_dtype!(first, T => weight_gradients::<T>(py, weights, &caches, &xs, with_bias))
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<RecurrentWeights>()?;
     module.add_class::<RecurrentCache>()?;
     module.add_function(wrap_pyfunction!(recurrent_forward, module)?)?;
     module.add_function(wrap_pyfunction!(recurrent_step, module)?)?;
-    module.add_function(wrap_pyfunction!(recurrent_backward, module)?)
+    module.add_function(wrap_pyfunction!(recurrent_backward, module)?)?;
+    module.add_function(wrap_pyfunction!(recurrent_weight_gradients, module)?)
 }

@@ -1,6 +1,6 @@
 //! The backward pass of one layer in one direction.
 
-use super::forward::{Cache, run_chain, run_cut};
+use super::forward::{Cache, run_chain, run_cut, states_before};
 use super::pointwise::Backward;
 use super::weights::{unpack_bias, unpack_gradient};
 use super::{Cell, PackedWeights};
@@ -114,18 +114,9 @@ pub fn backward<T: Real>(
         }
     }
 
-    let columns = cell.gates() * padded;
-    let block = |first_slot: usize| {
-        // SAFETY: a row of the gates buffer holds `slots` numbers, of which these are a part.
-        unsafe {
-            let pointer = gates.as_ptr().add(first_slot * T::WIDTH);
-            let view = MatrixView::from_raw(pointer, rows, columns, slots as isize, 1);
-            if cell == Cell::Gru { view.in_blocks(3 * T::WIDTH, 4 * T::WIDTH) } else { view }
-        }
-    };
-    let (d_input, d_recurrent) = (block(0), block(cell.recurrent_slot()));
     if !gradients.x.is_empty() {
         check_length("recurrent", "input gradient", gradients.x.len(), all_rows * sizes.input)?;
+        let d_input = gates_view(cell, gates, 0, rows, cell.gates() * padded, slots);
         if steps.is_direct() {
             let to = MatrixViewMut::new(gradients.x, rows, sizes.input);
             product(d_input, Right::Packed(back_input), to, Start::Zero);
@@ -135,41 +126,108 @@ pub fn backward<T: Real>(
             steps.scatter(&dx, sizes.input, sizes.input, gradients.x, sizes.input);
         }
     }
-    if !gradients.weight_ih.is_empty() {
-        check_length("recurrent", "weight_ih", gradients.weight_ih.len(), cell.gates() * hidden * sizes.input)?;
-        let x_rows: &[T] = cache.x.as_deref().unwrap_or(x);
-        let mut transposed = scratch::<T>(sizes.input * columns);
-        let left = MatrixView::new(x_rows, rows, sizes.input).transposed();
-        let to = MatrixViewMut::new(&mut transposed, sizes.input, columns);
-        product(left, Right::View(d_input), to, Start::Zero);
-        unpack_gradient(sizes, cell.input_gates(), sizes.input, &transposed, gradients.weight_ih);
-    }
     if !gradients.weight_hh.is_empty() {
-        check_length("recurrent", "weight_hh", gradients.weight_hh.len(), cell.gates() * hidden * hidden)?;
-        // Row (t, j) of the gates goes with h of row (t − 1, j): the same place in the buffer that begins with h0 while no row ends.
-        let even = rows == all_rows;
-        let mut before = scratch::<T>(if even { 0 } else { rows * hidden });
-        if !even {
-            for t in 0..steps.steps {
-                let from = if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
-                let count = steps.active[t] * hidden;
-                let to = steps.offsets[t] * hidden;
-                before[to..to + count].copy_from_slice(&cache.h[from * hidden..from * hidden + count]);
-            }
-        }
-        let h_rows: &[T] = if even { &cache.h[..rows * hidden] } else { &before };
-        let mut transposed = scratch::<T>(hidden * columns);
-        let left = MatrixView::new(h_rows, rows, hidden).transposed();
-        product(left, Right::View(d_recurrent), MatrixViewMut::new(&mut transposed, hidden, columns), Start::Zero);
-        unpack_gradient(sizes, cell.recurrent_gates(), hidden, &transposed, gradients.weight_hh);
-    }
-    if !gradients.bias_ih.is_empty() {
-        let mut sums = scratch::<T>(slots);
-        reduction::sum(1, rows, slots, gates, &mut sums)?;
-        unpack_bias(cell, sizes, cell.input_gates(), 0, &sums, gradients.bias_ih);
-        unpack_bias(cell, sizes, cell.recurrent_gates(), cell.recurrent_slot(), &sums, gradients.bias_hh);
+        let before = states_before(steps, &cache.h);
+        let to = WeightGradients {
+            weight_ih: gradients.weight_ih,
+            weight_hh: gradients.weight_hh,
+            bias_ih: gradients.bias_ih,
+            bias_hh: gradients.bias_hh,
+        };
+        of_weights(weights, gates, cache.x.as_deref().unwrap_or(x), before.as_deref().unwrap_or(&cache.h[..rows * hidden]), to)?;
     }
     Ok(())
+}
+
+/// Where the gradients of weights go; every buffer is written whole. Biases may be empty.
+pub struct WeightGradients<'a, T> {
+    /// `[G·H, I]`
+    pub weight_ih: &'a mut [T],
+    /// `[G·H, H]`
+    pub weight_hh: &'a mut [T],
+    /// `[G·H]`
+    pub bias_ih: &'a mut [T],
+    /// `[G·H]`
+    pub bias_hh: &'a mut [T],
+}
+
+/// Gradients of the weights from several passes through them, after [`backward`] of each without its own: one product over the rows of
+/// all, where each step of a decoder is a pass.
+///
+/// Buffers: xs as given to each pass; the caches are spent, and stay as they are.
+pub fn weight_gradients<T: Real>(
+    weights: &PackedWeights<T>,
+    caches: &[&Cache<T>],
+    xs: &[&[T]],
+    to: WeightGradients<'_, T>,
+) -> Result<()> {
+    let (sizes, slots) = (weights.sizes, weights.cell.slots() * weights.sizes.padded::<T>());
+    check_length("recurrent", "inputs of passes", xs.len(), caches.len())?;
+    let rows: usize = caches.iter().map(|c| c.steps.rows()).sum();
+    let (mut gates, mut x_rows) = (scratch::<T>(rows * slots), scratch::<T>(rows * sizes.input));
+    let mut h_rows = scratch::<T>(rows * sizes.hidden);
+    let mut at = 0;
+    for (cache, &x) in caches.iter().zip(xs) {
+        if !cache.spent {
+            return Err(Error::Config("[recurrent] weight gradients: expected passes that went backward, once".into()));
+        }
+        let count = cache.steps.rows();
+        let x = cache.x.as_deref().unwrap_or(x);
+        check_length("recurrent", "input", x.len(), count * sizes.input)?;
+        check_length("recurrent", "gates", cache.gates.len(), count * slots)?;
+        let before = states_before(&cache.steps, &cache.h);
+        let before = before.as_deref().unwrap_or(&cache.h[..count * sizes.hidden]);
+        for (all, one, width) in
+            [(&mut gates, &cache.gates[..], slots), (&mut x_rows, x, sizes.input), (&mut h_rows, before, sizes.hidden)]
+        {
+            all[at * width..(at + count) * width].copy_from_slice(one);
+        }
+        at += count;
+    }
+    of_weights(weights, &gates, &x_rows, &h_rows, to)
+}
+
+/// From gates that hold gradients `[rows, slots]`, inputs `[rows, I]` and the states before each step `[rows, H]`.
+fn of_weights<T: Real>(
+    weights: &PackedWeights<T>,
+    gates: &[T],
+    x_rows: &[T],
+    h_rows: &[T],
+    to: WeightGradients<'_, T>,
+) -> Result<()> {
+    let (cell, sizes) = (weights.cell, weights.sizes);
+    let (input, hidden) = (sizes.input, sizes.hidden);
+    let (columns, slots) = (cell.gates() * sizes.padded::<T>(), cell.slots() * sizes.padded::<T>());
+    let rows = gates.len() / slots.max(1);
+    check_length("recurrent", "weight_ih", to.weight_ih.len(), cell.gates() * hidden * input)?;
+    check_length("recurrent", "weight_hh", to.weight_hh.len(), cell.gates() * hidden * hidden)?;
+    for (left, width, slot, order, gradient) in [
+        (x_rows, input, 0, cell.input_gates(), to.weight_ih),
+        (h_rows, hidden, cell.recurrent_slot(), cell.recurrent_gates(), to.weight_hh),
+    ] {
+        let mut transposed = scratch::<T>(width * columns);
+        let left = MatrixView::new(left, rows, width).transposed();
+        let right = Right::View(gates_view(cell, gates, slot, rows, columns, slots));
+        product(left, right, MatrixViewMut::new(&mut transposed, width, columns), Start::Zero);
+        unpack_gradient(sizes, order, width, &transposed, gradient);
+    }
+    if !to.bias_ih.is_empty() {
+        let mut sums = scratch::<T>(slots);
+        reduction::sum(1, rows, slots, gates, &mut sums)?;
+        unpack_bias(cell, sizes, cell.input_gates(), 0, &sums, to.bias_ih);
+        unpack_bias(cell, sizes, cell.recurrent_gates(), cell.recurrent_slot(), &sums, to.bias_hh);
+    }
+    Ok(())
+}
+
+/// The gates `[rows, columns]` that stand from a slot on in each group of a row.
+fn gates_view<T: Real>(cell: Cell, gates: &[T], slot: usize, rows: usize, columns: usize, slots: usize) -> MatrixView<'_, T> {
+    // SAFETY: a row of the gates buffer holds `slots` numbers, of which these are a part.
+    unsafe {
+        let pointer = gates.as_ptr().add(slot * T::WIDTH);
+        let view = MatrixView::from_raw(pointer, rows, columns, slots as isize, 1);
+        if cell == Cell::Gru { view.in_blocks(3 * T::WIDTH, 4 * T::WIDTH) } else { view }
+    }
 }
 
 struct Pass<'a, T> {

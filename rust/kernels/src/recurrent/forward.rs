@@ -45,6 +45,23 @@ impl<T> Cache<T> {
     }
 }
 
+/// h before each row of the gates, where `h`, which begins with h0, does not have them in order; it does while no row ends.
+pub(super) fn states_before<T: Real>(steps: &Steps, h: &[T]) -> Option<Scratch<T>> {
+    let (batch, rows) = (steps.batch, steps.rows());
+    if rows == steps.steps * batch {
+        return None;
+    }
+    let hidden = h.len() / (batch + rows);
+    let mut before = scratch::<T>(rows * hidden);
+    for t in 0..steps.steps {
+        let from = if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
+        let count = steps.active[t] * hidden;
+        let to = steps.offsets[t] * hidden;
+        before[to..to + count].copy_from_slice(&h[from * hidden..from * hidden + count]);
+    }
+    Some(before)
+}
+
 /// Runs a direction of a layer.
 ///
 /// Buffers: x `[T, B, I]` (or `[B, T, I]`) is read; `initial` h0 and c0 `[B, H]` are read, zeros when absent; y holds T·B rows that begin

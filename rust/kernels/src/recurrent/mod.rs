@@ -34,7 +34,7 @@ mod pointwise;
 mod steps;
 mod weights;
 
-pub use backward::{Gradients, backward};
+pub use backward::{Gradients, WeightGradients, backward, weight_gradients};
 pub use forward::{Cache, State, forward, step};
 pub use steps::Layout;
 pub use weights::{PackedWeights, Weights};
