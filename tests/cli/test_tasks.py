@@ -116,3 +116,65 @@ def test_language_and_ts(tmp_path):
     ):
         done = weft(*arguments)
         assert done.returncode == code and message in done.err, done.err
+
+
+@pytest.mark.slow
+def test_generate(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("kind,words\n" + "".join(f"{'low' if t[0] in 'ab' else 'high'},{t}\n" for t in texts()))
+    columns = ("--input", "kind", "--label", "words")
+    run = learn(tmp_path, table, "--task", "generate", *columns)
+    low, high = weft("predict", run, "low", "high").out.split()
+    assert set(low) <= set("ab") and set(high) <= set("xy")
+    assert set(weft("predict", run, "high", "--temperature", "1", "--seed", "5").out.strip()) <= set("xy")
+    assert "loss" in weft("evaluate", run, table, *columns).out
+    done = weft("predict", run, "middle")
+    assert done.returncode == 1 and "expected one seen in training ('high', 'low'), got 'middle'" in done.err
+    series = tmp_path / "s.ts"
+    rows = "".join(f"{','.join(str(round(np.sin(i / 2) * k, 3)) for i in range(8))}:{'ab'[k > 1]}\n" for k in (1, 2) * 10)
+    series.write_text(
+        "@problemName S\n@univariate true\n@equalLength true\n@seriesLength 8\n@classLabel true a b\n@data\n" + rows
+    )
+    done = weft("train", series, "--out", tmp_path / "series", *SMALL, "--task", "generate")
+    assert done.returncode == 0, done.err
+    assert len(weft("predict", tmp_path / "series", "a", "b", "--steps", "8").out.splitlines()) == 17
+    assert "--steps: expected how many" in weft("predict", tmp_path / "series", "a").err
+
+
+@pytest.mark.slow
+def test_draw(tmp_path):
+    rng = np.random.default_rng(0)
+    file = tmp_path / "pictures.npz"
+    dark = rng.integers(0, 2, 60).astype(bool)
+    images = np.where(dark[:, None, None], 20, 230) + rng.integers(-9, 9, (60, 8, 8))
+    np.savez(file, images=images.astype(np.uint8), captions=np.where(dark, "a dark one", "a light one"))
+    run = learn(tmp_path, file, "--task", "draw", "--codes", 8, "--layers", 1, "--heads", 2, "--tokenizer-epochs", 20)
+    out = tmp_path / "drawn.npz"
+    assert "4 pictures" in weft("predict", run, "a dark one", "a light one", "--n", 2, "--out", out).out
+    drawn = np.load(out)
+    assert drawn["images"].shape == (4, 8, 8, 1) and (drawn["images"][:2].mean() < 100) and (drawn["images"][2:].mean() > 150)
+    assert drawn["captions"].tolist() == ["a dark one"] * 2 + ["a light one"] * 2
+    assert "code accuracy" in weft("evaluate", run, file).out
+    assert "--out: expected a file for the pictures" in weft("predict", run, "a dark one").err
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    assert weft("predict", run, "a dark one", "--out", tmp_path / "drawn.png").returncode == 0
+    assert (tmp_path / "drawn.png").stat().st_size > 1000
+
+
+def test_pictures_that_are_none(tmp_path):
+    def refused(**arrays):
+        np.savez(tmp_path / "p.npz", **arrays)
+        done = weft("train", tmp_path / "p.npz", "--task", "draw", "--out", tmp_path / "none")
+        assert done.returncode == 1 and len(done.err.splitlines()) == 1 and not (tmp_path / "none").exists()
+        return done.err
+
+    images = np.zeros((3, 8, 8), np.uint8)
+    assert "expected arrays 'images' and 'captions'" in refused(images=images)
+    assert "expected uint8 [N, H, W] or [N, H, W, C], got float64" in refused(images=images / 2, captions=["a"] * 3)
+    assert "expected a text for each of 3 images" in refused(images=images, captions=["a"] * 2)
+    assert "could not be read: Object arrays" in refused(images=images, captions=np.array([{"a": 1}] * 3, object))
+    (tmp_path / "p.npz").write_bytes(b"not a zip")
+    assert "could not be read" in weft("train", tmp_path / "p.npz", "--task", "draw", "--out", tmp_path / "none").err
+    (tmp_path / "p.txt").write_text("a")
+    done = weft("train", tmp_path / "p.txt", "--task", "draw", "--out", tmp_path / "none")
+    assert done.returncode == 2 and "expected a .npz file" in done.err

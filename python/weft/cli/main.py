@@ -74,12 +74,13 @@ def build_parser() -> Parser:
     train = commands.add_parser("train", help="learn from a file of pairs (source, tab, target), or of another task")
     train.add_argument("pairs", metavar="FILE")
     _training_options(train, 10, None)
-    tasks = ("pairs", "classify", "regress", "tag", "forecast", "language")
+    tasks = ("pairs", "classify", "regress", "tag", "forecast", "language", "generate", "draw")
     train.add_argument("--task", choices=tasks, default="pairs", help="what is learnt; see below")
     train.epilog = (
         "pairs: source, tab, target on each line. classify, regress: a .csv, .tsv or .jsonl file with named columns (--input, --label), a "
         ".ts file, or a folder with a .txt file for each class. tag: CoNLL columns. forecast: a .csv file (--column A or A,B). language: a "
-        "text, or with --lines a text on each line."
+        "text, or with --lines a text on each line. generate: as classify, a text made from a class (--input the class, --label the text; "
+        "of a .ts file the series). draw: a .npz file with images and captions, or a folder with the idx files of MNIST."
     )
     train.add_argument("--tokens", choices=("character", "word"), default="character", help="what texts (both sides) are made of")
     train.add_argument("--source-tokens", choices=("character", "word"), help="what the source is made of")
@@ -95,6 +96,9 @@ def build_parser() -> Parser:
     train.add_argument("--dropout", type=share, default=0.0, metavar="P", help="for all tasks but pairs (0)")
     train.add_argument("--window", type=whole(1), default=32, metavar="N", help="forecast: steps that are read (32)")
     train.add_argument("--horizon", type=whole(1), default=8, metavar="N", help="forecast: steps ahead (8)")
+    train.add_argument("--patch", type=whole(1), default=4, metavar="N", help="draw: pixels of a code on each side (4)")
+    train.add_argument("--codes", type=whole(2, 65536), default=128, metavar="N", help="draw: codes of patches (128)")
+    train.add_argument("--tokenizer-epochs", type=whole(1, 100_000), default=3, metavar="N", help="draw: to learn the codes (3)")
     train.add_argument("--lines", action="store_true", help="language: each line is a text of its own")
     choices = ("dot", "scaled_dot", "general", "additive", "concat", "mlp", "location", "none")
     train.add_argument("--attention", choices=choices, default="general")
@@ -109,10 +113,13 @@ def build_parser() -> Parser:
     predict.add_argument(
         "--file", metavar="FILE", help="inputs of a file as `train` reads it; the series that forecast goes on from"
     )
-    predict.add_argument("--steps", type=whole(1), metavar="N", help="forecast: steps ahead (as trained)")
-    predict.add_argument("--temperature", type=float, metavar="T", help="language: draw texts; 1 as the model says")
-    predict.add_argument("--max-length", type=whole(1), default=200, metavar="N", help="language: tokens at most (200)")
-    predict.add_argument("--seed", type=whole(0, 2**62), default=0, metavar="N", help="of drawn texts (0)")
+    predict.add_argument("--steps", type=whole(1), metavar="N", help="forecast: steps ahead (as trained); generate: of a series")
+    predict.add_argument("--temperature", type=float, metavar="T", help="language, generate, draw: 1 draws as the model says")
+    predict.add_argument("--max-length", type=whole(1), default=200, metavar="N", help="language, generate: tokens at most (200)")
+    predict.add_argument("--seed", type=whole(0, 2**62), default=0, metavar="N", help="of what is drawn by lot (0)")
+    predict.add_argument("--n", type=whole(1, 1000), default=4, metavar="N", help="draw: pictures of each caption (4)")
+    predict.add_argument("--guidance", type=float, default=2.0, metavar="G", help="draw: how close to the caption (2)")
+    predict.add_argument("--out", metavar="PICTURE", help="draw: a file for the pictures, .png, .svg, .pdf, or .npz")
 
     evaluate = commands.add_parser("evaluate", help="error rates and other measures of a model on a file of examples")
     evaluate.add_argument("run", metavar="RUN")

@@ -7,8 +7,9 @@ import sys
 
 from .. import models
 from ..errors import DataError
+from .answers import answer
 from .known import check_known
-from .tasks import say, task_of
+from .tasks import task_of
 
 
 def _lines() -> list[str]:
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = models.load(arguments.run)
     task = task_of(model, arguments.run)
     if task is not None:
-        say(model, task, arguments, _lines)
+        answer(model, task, arguments, _lines)
         return 0
     if arguments.text:
         places = [(repr(t) if len(t) < 40 else f"{t[:30]!r}…", t) for t in arguments.text]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import data, models
+from .. import data, models, train
 from ..data.labelled import Labelled
 from ..errors import ConfigError, DataError
 
@@ -23,16 +23,19 @@ class Task:
     build: Callable[[argparse.Namespace, Any], Any]
     #: What `train.fit` is given beside the epochs.
     training: dict[str, Any]
+    #: Steps of all examples: where these are few, batches are smaller, because an epoch should have some.
+    steps: Callable[[Any, Any], int] | None = None
+    #: What is trained before the model.
+    before: Callable[[Any, Any, argparse.Namespace], None] | None = None
 
-    def options(self, examples: Any) -> dict[str, Any]:
-        """`training`, with smaller batches where there are few examples: an epoch should have some steps."""
-        if "batch_tokens" in self.training:
+    def options(self, model: Any, examples: Any) -> dict[str, Any]:
+        """`training`, with batches that suit the examples."""
+        if self.steps is None:
             return self.training
-        steps = sum(len(e.input) for e in examples)
-        return {**self.training, "batch_tokens": max(64, min(1024, steps // 16))}
+        return {**self.training, "batch_tokens": max(64, min(self.training["batch_tokens"], self.steps(model, examples) // 16))}
 
 
-def _labelled(file: str, arguments: argparse.Namespace) -> list[Labelled]:
+def read_labelled(file: str, arguments: argparse.Namespace) -> list[Labelled]:
     path = Path(file)
     if path.is_dir():
         return data.read_folder(path)
@@ -45,7 +48,7 @@ def _labelled(file: str, arguments: argparse.Namespace) -> list[Labelled]:
 
 def _numbers(file: str, arguments: argparse.Namespace) -> list[Labelled]:
     examples = []
-    for i, (given, label) in enumerate(_labelled(file, arguments), 1):
+    for i, (given, label) in enumerate(read_labelled(file, arguments), 1):
         try:
             examples.append(Labelled(given, float(label)))
         except ValueError:
@@ -53,14 +56,26 @@ def _numbers(file: str, arguments: argparse.Namespace) -> list[Labelled]:
     return examples
 
 
-def _sentences(file: str, arguments: argparse.Namespace) -> list[Labelled]:
+def read_sentences(file: str, arguments: argparse.Namespace) -> list[Labelled]:
     return data.read_conll(file, arguments.token_column - 1, arguments.tag_column - 1 if arguments.tag_column else -1)
 
 
-def _series(file: str, arguments: argparse.Namespace) -> list[np.ndarray]:
+def read_series(file: str, arguments: argparse.Namespace) -> list[np.ndarray]:
     if not arguments.column:
         raise ConfigError("--column: expected the name of the column with the series")
     return [np.stack([data.read_column(file, c) for c in arguments.column.split(",")], 1)]
+
+
+def _made(file: str, arguments: argparse.Namespace) -> list[Labelled]:
+    """(class, sequence): of a .ts file the series are what is made."""
+    examples = read_labelled(file, arguments)
+    if file.endswith(".ts"):
+        return [Labelled(str(e.label), e.input) for e in examples]
+    return [Labelled(str(e.input), e.label) for e in examples]
+
+
+def _pictures(file: str, arguments: argparse.Namespace) -> list[Labelled]:
+    return data.read_pictures(file, "test" if arguments.command == "evaluate" else "train")
 
 
 def _text(file: str, arguments: argparse.Namespace) -> Any:
@@ -96,17 +111,53 @@ def _language(arguments: argparse.Namespace, examples: Any) -> Any:
     return models.LanguageModel.from_texts(examples, tokens=arguments.tokens, dropout=arguments.dropout, **_body(arguments))
 
 
-LABELLED: dict[str, Any] = {"valid": 0.1, "lr": 3e-3}
+def _generator(arguments: argparse.Namespace, examples: Any) -> Any:
+    if arguments.cell == "transformer":
+        raise ConfigError("--cell transformer: expected rnn, lstm or gru with --task generate")
+    words = {"tokens": arguments.tokens} if isinstance(examples[0].label, str) else {}
+    return models.SequenceGenerator.from_examples(examples, dropout=arguments.dropout, **words, **_body(arguments))
+
+
+def _drawer(arguments: argparse.Namespace, examples: Any) -> Any:
+    return models.TextToImage.from_pairs(
+        examples, patch=arguments.patch, codes=arguments.codes, hidden=arguments.hidden or 128, heads=arguments.heads,
+        layers=arguments.layers or 4, dropout=arguments.dropout,
+    )  # fmt: skip
+
+
+def _codes(model: Any, examples: Any, arguments: argparse.Namespace) -> None:
+    """The code of images comes first."""
+    images = np.array([e.label for e in examples])
+    tokens = max(4, min(64, len(images) // 16)) * model.tokenizer.tokens
+    train.fit(
+        model.tokenizer, images, valid=0.0, epochs=arguments.tokenizer_epochs, batch_tokens=tokens, lr=2e-3, weight_decay=0.0,
+        progress=not arguments.quiet,
+    )  # fmt: skip
+
+
+def _steps(_: Any, examples: Any) -> int:
+    return sum(len(e.input) for e in examples)
+
+
+LABELLED: dict[str, Any] = {"valid": 0.1, "lr": 3e-3, "batch_tokens": 1024}
 TASKS = {
-    "classify": Task(_labelled, _sequence(models.SequenceClassifier), LABELLED),
-    "regress": Task(_numbers, _sequence(models.SequenceRegressor), LABELLED),
-    "tag": Task(_sentences, _tagger, LABELLED),
-    "forecast": Task(_series, _forecaster, {"valid": 0.2, "lr": 3e-3, "batch_tokens": 2048}),
+    "classify": Task(read_labelled, _sequence(models.SequenceClassifier), LABELLED, _steps),
+    "regress": Task(_numbers, _sequence(models.SequenceRegressor), LABELLED, _steps),
+    "tag": Task(read_sentences, _tagger, LABELLED, _steps),
+    "forecast": Task(read_series, _forecaster, {"valid": 0.2, "lr": 3e-3, "batch_tokens": 2048}),
     "language": Task(_text, _language, {"valid": 0.1, "lr": 3e-3, "batch_tokens": 4096, "weight_decay": 0.0}),
+    "generate": Task(_made, _generator, LABELLED, lambda _, examples: sum(len(e.label) + 1 for e in examples)),
+    "draw": Task(
+        _pictures,
+        _drawer,
+        {"valid": 0.05, "lr": 1.5e-3, "batch_tokens": 2560},
+        lambda model, examples: len(examples) * (model.caption + 1 + model.tokenizer.tokens),
+        _codes,
+    ),
 }
 _KINDS = {
     "SequenceClassifier": "classify", "SequenceRegressor": "regress", "SequenceTagger": "tag", "Forecaster": "forecast",
-    "LanguageModel": "language",
+    "LanguageModel": "language", "SequenceGenerator": "generate", "TextToImage": "draw",
 }  # fmt: skip
 
 
@@ -116,39 +167,3 @@ def task_of(model: Any, run: str) -> str | None:
     if name not in _KINDS and not isinstance(model, models.EncoderDecoder):
         raise ConfigError(f"{run}: a {name} is used from Python; the command line knows {', '.join(_KINDS)} and models of pairs")
     return _KINDS.get(name)
-
-
-def say(model: Any, task: str, arguments: argparse.Namespace, lines: Callable[[], Sequence[str]]) -> None:
-    """Prints what a model says to texts, to the inputs of --file, or what follows a series."""
-    if task == "forecast":
-        if arguments.file is None:
-            raise ConfigError("--file: expected the series that goes on")
-        for row in model.predict(_series(arguments.file, arguments)[0], arguments.steps):
-            print("\t".join(f"{v:.6g}" for v in row))
-        return
-    if arguments.file is not None:
-        read = _sentences if task == "tag" else _labelled
-        inputs = [e.input for e in read(arguments.file, arguments)]
-    else:
-        if model.vocabulary.kind == data.Features.kind:
-            raise ConfigError(f"{arguments.run}: the model reads sequences of numbers; give them with --file")
-        texts = list(arguments.text) or list(lines())
-        inputs = [t.split() for t in texts] if task == "tag" and model.vocabulary.kind == "word" else texts
-    if task == "language":
-        for text in inputs:
-            print(
-                model.generate(text, max_length=arguments.max_length, temperature=arguments.temperature, seed=arguments.seed)[
-                    0
-                ].text
-            )
-    elif task == "tag":
-        for tags in model.predict(inputs):
-            print(" ".join(map(str, tags)))
-    elif task == "regress":
-        for row in model.predict(inputs):
-            print("\t".join(f"{v:.6g}" for v in row))
-    else:
-        p = model.predict_proba(inputs)
-        for row in p:
-            best = int(row.argmax())
-            print(f"{model.labels.names[best]}\t{row[best]:.4f}")

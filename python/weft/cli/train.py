@@ -28,7 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--out {out}: there is a model already; choose another folder, or add --overwrite to replace it")
     random.manual_seed(arguments.seed)
     if task is not None:
-        return _learn(arguments, task.build(arguments, pairs), pairs, task.options(pairs), "examples")
+        made = task.build(arguments, pairs)
+        if task.before is not None:
+            task.before(made, pairs, arguments)
+        return _learn(arguments, made, pairs, task.options(made, pairs), "examples")
     kinds = (arguments.source_tokens or arguments.tokens, arguments.target_tokens or arguments.tokens)
     model: models.EncoderDecoder
     options: dict[str, Any] = {}
@@ -55,6 +58,7 @@ def _learn(arguments: argparse.Namespace, model: Any, pairs: Any, options: dict[
     write_summary(out, model, history, arguments.seed)
     if history.interrupted:
         print(f"stopped after {history.steps} steps; the model so far is in {out} and can be used:", file=sys.stderr)
-    series = arguments.task == "forecast" or str(arguments.pairs).endswith(".ts")
-    print(f"the model is in {out}; use it:  weft predict {out} {'--file FILE' if series else 'TEXT'}")
+    series = arguments.task != "generate" and (arguments.task == "forecast" or str(arguments.pairs).endswith(".ts"))
+    use = {"draw": "CAPTION --out PICTURE.png", "generate": "CLASS"}.get(arguments.task, "--file FILE" if series else "TEXT")
+    print(f"the model is in {out}; use it:  weft predict {out} {use}")
     return 130 if history.interrupted else 0
