@@ -41,24 +41,34 @@ class Cut:
 
     def probabilities(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of log-probabilities [V]: tokens [n] in falling order of probability, ties by number, and their probabilities [n]."""
-        [tokens], [p] = self.all_probabilities(scores[None])
-        return tokens[p > 0.0], p[p > 0.0]
+        [p] = self.kept(scores[None])
+        tokens = np.argsort(-p, kind="stable")[: np.count_nonzero(p)]
+        return tokens, p[tokens]
+
+    def kept(self, scores: np.ndarray) -> np.ndarray:
+        """Of log-probabilities [rows, V]: the probabilities that tokens are drawn with, 0 where they are cut off."""
+        scaled = scores.astype(np.float64) / self.temperature
+        if self.top_k is None and self.top_p == 1.0:
+            p = softmax_array(scaled)
+        else:
+            # In falling order, equal ones by number.
+            order = np.argsort(-scaled, axis=1, kind="stable")[:, : self.top_k]
+            falling = softmax_array(np.take_along_axis(scaled, order, 1))
+            before = np.cumsum(falling, 1) - falling
+            p = np.zeros_like(scaled)
+            np.put_along_axis(p, order, np.where(before < self.top_p, falling, 0.0), 1)
+        if self.min_p > 0.0:
+            p = np.where(p >= self.min_p * p.max(1, keepdims=True), p, 0.0)
+        return p / p.sum(1, keepdims=True)
 
     def draw(self, scores: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        """One token of each row of log-probabilities [rows, V], by a number in [0, 1) each."""
-        tokens, p = self.all_probabilities(scores)
+        """One token of each row of log-probabilities [rows, V], by a number in [0, 1) each: where the sum of the probabilities, in the
+        order of the tokens, passes it."""
+        p = self.kept(scores)
         place = (np.cumsum(p, 1) <= uniforms[:, None]).sum(1)
-        last = (p > 0.0).sum(1) - 1
-        return tokens[np.arange(len(tokens)), np.minimum(place, last)]
-
-    def all_probabilities(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of log-probabilities [rows, V]: tokens [rows, n] in falling order, ties by number, and their probabilities, 0 where cut off."""
-        scaled = scores.astype(np.float64) / self.temperature
-        order = np.argsort(-scaled, axis=1, kind="stable")[:, : self.top_k]
-        p = softmax_array(np.take_along_axis(scaled, order, 1))
-        before = np.cumsum(p, 1) - p
-        p = np.where((before < self.top_p) & (p >= self.min_p * p[:, :1]), p, 0.0)
-        return order, p / p.sum(1, keepdims=True)
+        # Where rounding leaves the sum below the number: the last that may be drawn.
+        last = p.shape[1] - 1 - (p[:, ::-1] > 0.0).argmax(1)
+        return np.minimum(place, last)
 
 
 def sample(

@@ -21,7 +21,7 @@ from ..errors import ConfigError, DataError, choice_error, range_error
 from ..nn import functional as F
 from ..nn import init
 from ..nn.cache import KeyValueCache
-from ..nn.steps import RecurrentSteps
+from ..nn.steps import EncoderSteps, RecurrentSteps
 from .evaluation import Measured, validation_loss
 from .generation import Generation
 from .model import Model
@@ -35,14 +35,14 @@ class State:
     kept: Any
     #: Tokens that were read before the first that is written.
     pending: list[list[int]]
-    #: The short way of recurrent layers.
-    steps: RecurrentSteps | None = None
+    #: The short way through the layers.
+    steps: RecurrentSteps | EncoderSteps | None = None
 
     def select(self, rows: np.ndarray) -> State:
         """The given rows, also more than once."""
         pending = [self.pending[r] for r in rows.tolist()] if self.pending else []
         if isinstance(self.kept, KeyValueCache):
-            return State(self.kept.select(rows), pending)
+            return State(self.kept.select(rows), pending, self.steps)
         if len(rows) == self.kept[0].shape[1] and (rows == np.arange(len(rows))).all():
             return State(self.kept, pending, self.steps)
         return State([np.take(h, rows, 1) for h in self.kept], pending, self.steps)
@@ -275,7 +275,8 @@ class LanguageModel(Generation, Model):
         """A state for prefixes as numbers: what is generated comes behind them."""
         if self.cell == "transformer":
             width = self.hidden // self.heads
-            return State(KeyValueCache(self.layers, len(inputs), self.heads, width, self.embedding.weight.dtype), inputs)
+            cache = KeyValueCache(self.layers, len(inputs), self.heads, width, self.embedding.weight.dtype)
+            return State(cache, inputs, EncoderSteps(self.body) if EncoderSteps.fits(self.body) else None)
         count = 2 if self.cell == "lstm" else 1
         zero = np.zeros((self.layers, len(inputs), self.hidden), self.embedding.weight.dtype)
         return State([zero] * count, inputs, RecurrentSteps(self.body) if RecurrentSteps.fits(self.body) else None)
@@ -283,9 +284,9 @@ class LanguageModel(Generation, Model):
     def step(self, state: State, tokens: np.ndarray) -> tuple[np.ndarray, None, State]:
         """One token further: log-probabilities [rows, V], no alignment, the new state. The first step reads the prefixes too."""
         if state.steps is not None and not any(state.pending):
-            h, after = state.steps(self.embedding.weight.numpy()[tokens], state.kept)
             with no_grad():
-                return log_softmax_array(self.output(Tensor(h)).numpy()), None, State(after, [], state.steps)
+                h, kept = self._short_step(state, tokens)
+                return log_softmax_array(self.output(Tensor(h)).numpy()), None, State(kept, [], state.steps)
         rows = [[int(t)] for t in tokens]
         if state.pending:
             rows = [[*row, *prefix] for row, prefix in zip(rows, state.pending, strict=True)]
@@ -296,7 +297,7 @@ class LanguageModel(Generation, Model):
                 cache.reserve(numbers.shape[1])
                 features = self.body(self._embedded(numbers, cache.lengths), cached=cache)
                 cache.advance(lengths)
-                kept: Any = cache
+                kept = cache
             else:
                 given = [Tensor(h) for h in state.kept]
                 features, last = self.body(self.embedding(numbers), tuple(given) if len(given) > 1 else given[0], lengths=lengths)
@@ -304,6 +305,18 @@ class LanguageModel(Generation, Model):
             final = features[np.arange(len(rows)), lengths - 1]
             scores = log_softmax_array(self.output(final).numpy())
         return scores, None, State(kept, [], state.steps)
+
+    def _short_step(self, state: State, tokens: np.ndarray) -> tuple[np.ndarray, Any]:
+        """What predicts the next token [rows, hidden], and what is kept."""
+        if isinstance(state.steps, EncoderSteps):
+            cache = state.kept
+            x = self._embedded(tokens.reshape(-1, 1), cache.lengths).numpy()[:, 0]
+            cache.reserve(1)
+            h = state.steps(x, cache)
+            cache.advance(1)
+            return h, cache
+        assert state.steps is not None
+        return state.steps(self.embedding.weight.numpy()[tokens], state.kept)
 
     def _limit(self, numbers: Any, max_length: int | None) -> int:
         wished = 100 if max_length is None else max_length

@@ -10,6 +10,7 @@ import numpy as np
 from .. import nn, random
 from ..autograd import Tensor, cat, no_grad
 from ..autograd.activation import log_softmax_array
+from ..autograd.frozen import FrozenLinear
 from ..data.kinds import make_vocabulary
 from ..data.labelled import Labelled, split_labelled
 from ..data.vocabulary import PAD, UNKNOWN, Vocabulary
@@ -18,6 +19,7 @@ from ..errors import ConfigError, DataError, range_error
 from ..nn import functional as F
 from ..nn import init
 from ..nn.cache import KeyValueCache
+from ..nn.steps import EncoderSteps
 from .evaluation import Measured, validation_loss
 from .image_tokenizer import ImageTokenizer
 from .model import Model
@@ -237,14 +239,23 @@ class TextToImage(Model):
         read = np.concatenate([captions, self._nothing(rows)]) if guided else captions
         draws = np.array([random.Generator(s).uniform(0.0, 1.0, (tokens,), np.float64) for s in seeds]) if cut else None
         written = np.zeros((rows, tokens), np.int64)
+        table, places = self.codes.weight.numpy(), self.positions.positions.numpy()
         with nn.evaluating(self), no_grad():
             cache = KeyValueCache(self.layers, len(read), self.heads, self.hidden // self.heads, self.words.weight.dtype)
-            x = self._embedded(read, np.zeros((len(read), 0), np.int64))
+            first = self._embedded(read, np.zeros((len(read), 0), np.int64))
+            # The captions and the start at once, then a code a step.
+            cache.reserve(first.shape[1])
+            features = self.body(first, cached=cache).numpy()[:, -1]
+            cache.advance(first.shape[1])
+            steps, output = EncoderSteps(self.body), FrozenLinear(self.output.weight, self.output.bias)
             for t in range(tokens):
-                cache.reserve(x.shape[1])
-                features = self.body(x, cached=cache)
-                cache.advance(x.shape[1])
-                logits = self.output(features[:, -1]).numpy()
+                if t:
+                    last = written[:, t - 1]
+                    x = table[np.concatenate([last, last]) if guided else last] + places[self.caption + t]
+                    cache.reserve(1)
+                    features = steps(x, cache)
+                    cache.advance(1)
+                logits = output(np.ascontiguousarray(features))
                 if guided:
                     without = logits[rows:]
                     logits = without + np.float32(guidance) * (logits[:rows] - without)
@@ -253,6 +264,4 @@ class TextToImage(Model):
                 else:
                     chosen = cut.draw(log_softmax_array(logits), draws[:, t])
                 written[:, t] = chosen
-                again = np.concatenate([chosen, chosen]) if guided else chosen
-                x = self.dropout(self.positions(self.codes(again[:, None]), self.caption + 1 + t))
         return written

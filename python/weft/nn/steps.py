@@ -17,7 +17,7 @@ from .cache import KeyValueCache, Memory, gathered
 from .layers import LayerNorm
 from .multihead import MultiheadAttention
 from .recurrent import GRU, LSTM, RNN
-from .transformer import TransformerDecoder, TransformerDecoderLayer
+from .transformer import TransformerDecoder, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer
 
 
 def _norm(norm: LayerNorm) -> FrozenNorm:
@@ -42,12 +42,31 @@ class _Attention:
 
 
 class _Layer:
-    def __init__(self, layer: TransformerDecoderLayer) -> None:
-        self.own, self.source = _Attention(layer.self_attn, 3), _Attention(layer.multihead_attn, 1)
-        self.norms = [_norm(layer.norm1), _norm(layer.norm2), _norm(layer.norm3)]
+    """What layers with and without a source share: attention to their own past, norms, the feed-forward net."""
+
+    def __init__(self, layer: TransformerEncoderLayer | TransformerDecoderLayer, norms: int) -> None:
+        self.own = _Attention(layer.self_attn, 3)
+        self.norms = [_norm(getattr(layer, f"norm{i}")) for i in range(1, norms + 1)]
         self.first = layer.norm_first
         self.wide = FrozenLinear(layer.linear1.weight, layer.linear1.bias, layer._fused)
         self.narrow = FrozenLinear(layer.linear2.weight, layer.linear2.bias)
+
+    @staticmethod
+    def fits(layer: TransformerEncoderLayer | TransformerDecoderLayer) -> bool:
+        """Whether the short way knows everything that the layer does, a source apart."""
+        own = layer.self_attn
+        known = own.rotary is None and own._one and own.bias_k is None and not own.add_zero_attn
+        return not layer.training and layer._other is None and known
+
+    def past(self, x: np.ndarray, cache: KeyValueCache, index: int) -> np.ndarray:
+        """Rows [R, E] after their look at themselves and what came before."""
+        q, k, v = self.own.split(self.before(0, x))
+        cache.write(index, k, v)
+        return self.after(0, x, cache.attend(index, q, self.own.scale)[:, 0], self.own.output)
+
+    def feed(self, part: int, x: np.ndarray) -> np.ndarray:
+        """The feed-forward net."""
+        return self.after(part, x, self.wide(self.before(part, x)), self.narrow)
 
     def before(self, part: int, x: np.ndarray) -> np.ndarray:
         """What a part of the layer reads."""
@@ -62,21 +81,15 @@ class DecoderSteps:
     """The steps of a decoder in evaluation mode; see `fits`."""
 
     def __init__(self, decoder: TransformerDecoder) -> None:
-        self._layers = [_Layer(layer) for layer in decoder.layers if isinstance(layer, TransformerDecoderLayer)]
+        layers = [layer for layer in decoder.layers if isinstance(layer, TransformerDecoderLayer)]
+        self._layers = [(_Layer(layer, 3), _Attention(layer.multihead_attn, 1)) for layer in layers]
         self._last = None if decoder.norm is None else _norm(decoder.norm)
 
     @staticmethod
     def fits(decoder: TransformerDecoder) -> bool:
         """Whether the short way knows everything that these layers do."""
         return all(
-            type(layer) is TransformerDecoderLayer
-            and not layer.training
-            and layer._other is None
-            and layer.self_attn.rotary is None
-            and layer.self_attn._one
-            and layer.multihead_attn._one
-            and layer.self_attn.bias_k is None
-            and not layer.self_attn.add_zero_attn
+            type(layer) is TransformerDecoderLayer and _Layer.fits(layer) and layer.multihead_attn._one
             for layer in decoder.layers
         ) and (decoder.norm is None or type(decoder.norm) is LayerNorm)
 
@@ -87,19 +100,39 @@ class DecoderSteps:
         sources = len(memories[0].lengths)
         alone = len(rows) == sources
         weights = None
-        for index, (layer, memory) in enumerate(zip(self._layers, memories, strict=True)):
-            q, k, v = layer.own.split(layer.before(0, x))
-            cache.write(index, k, v)
-            x = layer.after(0, x, cache.attend(index, q, layer.own.scale)[:, 0], layer.own.output)
-            [query] = layer.source.split(layer.before(1, x))
+        for index, ((layer, source), memory) in enumerate(zip(self._layers, memories, strict=True)):
+            x = layer.past(x, cache, index)
+            [query] = source.split(layer.before(1, x))
             wide, place = (query, None) if alone else gathered(query, rows, sources)
-            context, found = memory.attend(wide, layer.source.scale, index == len(self._layers) - 1)
+            context, found = memory.attend(wide, source.scale, index == len(self._layers) - 1)
             if found is not None:
                 weights = found[:, 0] if place is None else found[rows, place]
-            x = layer.after(1, x, context[:, 0] if place is None else context[rows, place], layer.source.output)
-            x = layer.after(2, x, layer.wide(layer.before(2, x)), layer.narrow)
+            x = layer.after(1, x, context[:, 0] if place is None else context[rows, place], source.output)
+            x = layer.feed(2, x)
         assert weights is not None
         return (x if self._last is None else self._last(x)), weights
+
+
+class EncoderSteps:
+    """The steps of encoder layers that look back alone, as decoder-only models do, in evaluation mode; see `fits`."""
+
+    def __init__(self, encoder: TransformerEncoder) -> None:
+        layers = [layer for layer in encoder.layers if isinstance(layer, TransformerEncoderLayer)]
+        self._layers = [_Layer(layer, 2) for layer in layers]
+        self._last = None if encoder.norm is None else _norm(encoder.norm)
+
+    @staticmethod
+    def fits(encoder: TransformerEncoder) -> bool:
+        """Whether the short way knows everything that these layers do."""
+        return all(type(layer) is TransformerEncoderLayer and _Layer.fits(layer) for layer in encoder.layers) and (
+            encoder.norm is None or type(encoder.norm) is LayerNorm
+        )
+
+    def __call__(self, x: np.ndarray, cache: KeyValueCache) -> np.ndarray:
+        """Rows [R, E] → features [R, E]. The cache has room for the step."""
+        for index, layer in enumerate(self._layers):
+            x = layer.feed(1, layer.past(x, cache, index))
+        return x if self._last is None else self._last(x)
 
 
 class RecurrentSteps:
