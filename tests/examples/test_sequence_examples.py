@@ -119,3 +119,11 @@ def test_pictures(digits, tmp_path):  # noqa: F811
         + ["--out", str(tmp_path / "s.png")]
     )
     assert set(found) == {"training", "never seen"} and (tmp_path / "s.png").stat().st_size > 1000
+
+
+def test_names(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, letters in (("Low", "abcde"), ("High", "vwxyz")):
+        (tmp_path / f"{name}.txt").write_text("".join("".join(rng.choice(list(letters), 5)) + "\n" for _ in range(60)))
+    right, bigrams = load("names").main([str(tmp_path), "--epochs", "8", "--hidden", "16"])
+    assert right > 0.8 and bigrams > 0.9

@@ -25,6 +25,9 @@ def test_it_sums_to_one_and_generates(order):
     for before in ([], [4], [4, 5, 6], [6, 6]):
         np.testing.assert_allclose(model.distribution(before).sum(), 1.0)
     assert 1 < model.perplexity(texts) < len(model.vocabulary)
+    for text, score in zip(texts, model.score(texts), strict=True):
+        steps = [*model.vocabulary.encode(text), weft.data.vocabulary.END]
+        np.testing.assert_allclose(score, sum(np.log(model.distribution(steps[:i])[t]) for i, t in enumerate(steps)))
     drawn = model.generate("ca", temperature=1.0, seed=3, max_length=9)[0]
     assert drawn.text == model.generate(["a", "ca"], temperature=1.0, seed=[1, 3], max_length=9)[1][
         0

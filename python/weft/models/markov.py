@@ -93,6 +93,10 @@ class MarkovModel(Generation):
             p = (p * kinds + found.get(token, 0)) / (total + kinds)
         return p
 
+    def score(self, texts: Sequence[Any]) -> np.ndarray:
+        """log p(text) of each, the end counted."""
+        return np.array([-self.loss([text]) * (len(self.vocabulary.encode(text)) + 1) for text in texts])
+
     def perplexity(self, texts: str | Sequence[Any]) -> float:
         """e^(mean cross-entropy a token), the ends of texts counted."""
         return math.exp(self.loss(texts))
