@@ -21,7 +21,9 @@ import footprint
 from rows import ROWS
 
 HERE = Path(__file__).parent
-PEERS = {"torch": "PyTorch", "jax": "JAX", "onnxruntime": "ONNX Runtime", "numpy": "NumPy"}
+PEERS = {
+    "torch": "PyTorch", "jax": "JAX", "onnxruntime": "ONNX Runtime", "ctranslate2": "CTranslate2", "numpy": "NumPy",
+}  # fmt: skip
 
 
 class Contestant:

@@ -69,6 +69,10 @@ for b, beam in ((1, 1), (32, 1), (1, 5), (32, 5)):
     ROWS[f"decode seq2seq gru H256 V8000 B{b}, beam {beam}, 32 steps"] = "seq2seq_decode", sizes
 sizes = {"d": 256, "layers": 3, "v": 8000, "b": 32, "s": 24, "steps": 32, "beam": 5}
 ROWS["decode Transformer D256 3+3 V8000 B32, beam 5, 32 steps"] = "transformer_beam", sizes
+ROWS["generation LSTM H512 B1, 100 characters; NumPy: its weights read 100 times"] = (
+    "generation",
+    {"h": 512, "v": 65, "steps": 100},
+)
 ROWS["crf forward+backward B64 T50, 20 tags"] = "crf", {"b": 64, "t": 50, "k": 20}
 ROWS["training step classifier: lstm 128, lengths 25..100 of T100, F12, B64"] = (
     "classifier_step",

@@ -255,6 +255,13 @@ def seq2seq_decode(cell, h, v, b, s, steps, beam):
     return searched(seq2seq(cell, h, v, attention="dot").eval(), v, b, s, steps, beam)
 
 
+def generation(h, v, steps):
+    model = weft.models.LanguageModel(vocabulary(v), cell="lstm", hidden=h).eval()
+    with weft.no_grad():
+        model.output.bias[2] = -1e4
+    return lambda: weft.decoding.greedy(model, [[]], [steps])
+
+
 def transformer_beam(d, layers, v, b, s, steps, beam):
     return searched(transformer(d, layers, v).eval(), v, b, s, steps, beam)
 
