@@ -36,6 +36,7 @@ class Task:
 
 
 def read_labelled(file: str, arguments: argparse.Namespace) -> list[Labelled]:
+    """Examples of a table, a .ts file or a folder of texts."""
     path = Path(file)
     if path.is_dir():
         return data.read_folder(path)
@@ -57,10 +58,12 @@ def _numbers(file: str, arguments: argparse.Namespace) -> list[Labelled]:
 
 
 def read_sentences(file: str, arguments: argparse.Namespace) -> list[Labelled]:
+    """Sentences and tags of CoNLL columns."""
     return data.read_conll(file, arguments.token_column - 1, arguments.tag_column - 1 if arguments.tag_column else -1)
 
 
 def read_series(file: str, arguments: argparse.Namespace) -> list[np.ndarray]:
+    """The series [T, columns] of a table."""
     if not arguments.column:
         raise ConfigError("--column: expected the name of the column with the series")
     return [np.stack([data.read_column(file, c) for c in arguments.column.split(",")], 1)]
