@@ -49,6 +49,8 @@ def main(arguments=None):
     parser.add_argument("--forms", nargs="+", default=list(FORMS), choices=list(FORMS))
     parser.add_argument("--longest", type=int, default=30)
     parser.add_argument("--limit", type=int, default=60_000, help="pairs, the same number of every length where there are enough")
+    parser.add_argument("--vocabulary", type=int, default=10_000, help="words of each language; others are <unk>")
+    parser.add_argument("--batch-tokens", type=int, default=1536)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
@@ -71,10 +73,16 @@ def main(arguments=None):
     for form in options.forms:
         weft.manual_seed(options.seed)
         model = models.Seq2Seq.from_pairs(
-            learn, tokens="word", vocabulary_size=10_000, cell="gru", hidden=options.hidden, dropout=0.2, **FORMS[form]
+            learn,
+            tokens="word",
+            vocabulary_size=options.vocabulary,
+            cell="gru",
+            hidden=options.hidden,
+            dropout=0.2,
+            **FORMS[form],
         )
         begin = time.perf_counter()
-        train.fit(model, learn, valid=0.01, epochs=options.epochs, batch_tokens=1536, lr=2e-3, progress=False)
+        train.fit(model, learn, valid=0.01, epochs=options.epochs, batch_tokens=options.batch_tokens, lr=2e-3, progress=False)
         seconds = time.perf_counter() - begin
         results = [r[0] for r in model.generate([p.source for p in test], beam=3)]
         scores = []
