@@ -65,11 +65,16 @@ impl<T: Real> Kernel for Rows<'_, T> {
                 let z = largest + maths::log(<T::On<I>>::splat(total)).fold_max();
                 let sharp = z - chosen;
                 self.losses[row] = if self.smoothing == T::ZERO { sharp } else { sharp + self.smoothing * ((z - mean) - sharp) };
-                let factor = <T::On<I>>::splat(self.scale / total);
+                let factor = self.scale / total;
+                // What would be next to a subnormal number becomes 0: each of those costs the products that follow a hundred cycles.
+                let least = <T::On<I>>::splat(T::MIN_NORMAL * T::from_f64(f64::from(1 << 24)) / factor);
+                let factor = <T::On<I>>::splat(factor);
                 let mut i = 0;
                 while i < n {
                     let c = T::WIDTH.min(n - i);
-                    <T::On<I>>::load_first(x.add(i), c).mul(factor).sub(floor).store_first(x.add(i), c);
+                    let e = <T::On<I>>::load_first(x.add(i), c);
+                    let e = <T::On<I>>::select(e.lt(least), <T::On<I>>::zero(), e);
+                    e.mul(factor).sub(floor).store_first(x.add(i), c);
                     i += c;
                 }
                 *x.add(target as usize) += -(self.scale * (T::ONE - self.smoothing));
