@@ -8,6 +8,7 @@ the captions with theirs, and the other 70 % are asked of it. The notebook print
 """
 
 import argparse
+import itertools
 import time
 from pathlib import Path
 
@@ -36,6 +37,9 @@ def main(arguments=None):
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--test", type=int, help="only so many captions of the others")
+    parser.add_argument(
+        "--guidance", type=float, nargs="+", default=[1.0, 2.0, 3.0], help="how much more of what the caption adds"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a picture with a grid of drawings")
     options = parser.parse_args(arguments)
@@ -64,23 +68,26 @@ def main(arguments=None):
         weight_decay=0.1, progress=False,
     )  # fmt: skip
     found = {}
-    for name, some in (("training", learn), ("never seen", test)):
-        codes = model.write([d.caption for d in some], temperature=None)[:, 0]
+    for guidance, (name, some) in itertools.product(options.guidance, (("training", learn), ("never seen", test))):
+        codes = model.write([d.caption for d in some], temperature=None, guidance=guidance)[:, 0]
         exact = float((codes == model.tokenizer.encode(np.array([d.image for d in some]))).all(1).mean())
         said = judge(model.tokenizer.decode(codes), every)
         right = np.array([[a == b for a, b in zip(s, d.attributes, strict=True)] for s, d in zip(said, some, strict=True)]).mean(
             0
         )
-        found[name] = exact, float(right.mean())
+        found.setdefault(name, (exact, float(right.mean())))
         parts = ", ".join(f"{n} {r:.1%}" for n, r in zip(("size", "fill", "color", "turn", "form", "place"), right, strict=True))
         print(
-            f"{name}: exact {exact:.2f}, attributes {right.mean():.1%} ({parts}), {time.perf_counter() - begin:.0f} s", flush=True
+            f"guidance {guidance:g}, {name}: exact {exact:.2f}, attributes {right.mean():.1%} ({parts}), "
+            f"{time.perf_counter() - begin:.0f} s",
+            flush=True,
         )
     if options.out:
         from weft.interpret import plot_images
 
         shown = test[:24]
-        plot_images(model.generate([d.caption for d in shown], temperature=None)[:, 0], [d.caption for d in shown], options.out)
+        drawn = model.generate([d.caption for d in shown], temperature=None, guidance=options.guidance[-1])
+        plot_images(drawn[:, 0], [d.caption for d in shown], options.out)
     return found
 
 
