@@ -1,7 +1,7 @@
 """English to French (or Korean) with and without attention: what attention does to long sentences (Bahdanau et al. 2015, figure 2).
 
     python examples/translation.py                                        # the four forms, BLEU by source length
-    python examples/translation.py --language kor --forms attention --out docs/korean_alignment.png
+    python examples/translation.py --language kor --forms attention --target-tokens bpe --vocabulary 2000 --score additive
 
 $WEFT_DATA/tatoeba-eng-fra or -kor (CC BY 2.0 FR). A source is in one part only, so a test sentence was never seen; sentences of 3 to 30
 words, lower case, punctuation apart. Forms: GRU without attention, the same with the source read from its end (Sutskever et al. 2014), the
@@ -50,6 +50,9 @@ def main(arguments=None):
     parser.add_argument("--longest", type=int, default=30)
     parser.add_argument("--limit", type=int, default=60_000, help="pairs, the same number of every length where there are enough")
     parser.add_argument("--vocabulary", type=int, default=10_000, help="words of each language; others are <unk>")
+    parser.add_argument("--target-tokens", default="word", choices=["word", "character", "bpe", "unigram"])
+    parser.add_argument("--dropout", type=float, default=0.2)
+    parser.add_argument("--score", default="general", help="of the form with attention")
     parser.add_argument("--batch-tokens", type=int, default=1536)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=6)
@@ -72,15 +75,11 @@ def main(arguments=None):
     found = {}
     for form in options.forms:
         weft.manual_seed(options.seed)
+        how = {**FORMS[form], **({"attention": options.score} if form == "attention" else {})}
         model = models.Seq2Seq.from_pairs(
-            learn,
-            tokens="word",
-            vocabulary_size=options.vocabulary,
-            cell="gru",
-            hidden=options.hidden,
-            dropout=0.2,
-            **FORMS[form],
-        )
+            learn, tokens=("word", options.target_tokens), vocabulary_size=options.vocabulary, cell="gru", hidden=options.hidden,
+            dropout=options.dropout, **how,
+        )  # fmt: skip
         begin = time.perf_counter()
         train.fit(model, learn, valid=0.01, epochs=options.epochs, batch_tokens=options.batch_tokens, lr=2e-3, progress=False)
         seconds = time.perf_counter() - begin
