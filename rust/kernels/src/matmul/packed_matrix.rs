@@ -7,8 +7,12 @@
 //! The last panel is as wide as its columns need, in whole vectors; columns that do not exist hold zeros. The layout is the
 //! same on every instruction set. It is never saved: a generation number of the parameter says when it is out of date.
 
+use crate::parallel::{self, Shared};
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, Real};
+
+/// A side of the squares in which numbers are gathered: the lines of both sides stay in the first-level cache.
+const SQUARE: usize = 16;
 
 /// A matrix `[K, N]` in panels.
 pub struct PackedMatrix<T> {
@@ -24,13 +28,16 @@ impl<T: Real> PackedMatrix<T> {
     pub fn new(view: MatrixView<'_, T>) -> Self {
         let width = super::panel_width::<T>();
         let mut packed = Self::empty(view.rows, view.cols, width);
-        for panel in 0..packed.panels() {
-            let (first, vectors) = packed.panel(panel);
-            let start = packed.panel_offset(panel);
-            let destination = packed.data[start..].as_mut_ptr();
-            // SAFETY: the panel's columns lie within the view, and the destination was sized for the panel.
-            unsafe { super::pack::pack_panel(view, 0..view.rows, first, vectors * T::WIDTH, destination) };
-        }
+        let data = Shared(packed.data.as_mut_ptr());
+        let shape = &packed;
+        parallel::over_ranges(shape.panels(), 2 * size_of_val(&shape.data[..]), |panels| {
+            for panel in panels {
+                let (first, vectors) = shape.panel(panel);
+                let destination = data.at(shape.panel_offset(panel));
+                // SAFETY: the panel's columns lie within the view, the destination was sized for the panel, and it is this thread's alone.
+                unsafe { super::pack::pack_panel(view, 0..view.rows, first, vectors * T::WIDTH, destination) };
+            }
+        });
         packed
     }
 
@@ -38,19 +45,18 @@ impl<T: Real> PackedMatrix<T> {
     /// `width` columns. This is how gate weights come in the order of the recurrent kernels.
     pub fn gathered(source: &[T], row_offsets: &[usize], col_offsets: &[usize], width: usize) -> Self {
         let mut packed = Self::empty(row_offsets.len(), col_offsets.len(), width);
-        for panel in 0..packed.panels() {
-            let (first, vectors) = packed.panel(panel);
-            let stride = vectors * T::WIDTH;
-            let cols = &col_offsets[first..col_offsets.len().min(first + stride)];
-            let start = packed.panel_offset(panel);
-            for (k, &row) in row_offsets.iter().enumerate() {
-                let destination = &mut packed.data[start + k * stride..start + (k + 1) * stride];
-                destination[cols.len()..].fill(T::ZERO);
-                for (value, &col) in destination.iter_mut().zip(cols) {
-                    *value = if row == usize::MAX || col == usize::MAX { T::ZERO } else { source[row + col] };
-                }
+        let data = Shared(packed.data.as_mut_ptr());
+        let shape = &packed;
+        parallel::over_ranges(shape.panels(), 4 * size_of_val(&shape.data[..]), |panels| {
+            for panel in panels {
+                let (first, vectors) = shape.panel(panel);
+                let (start, stride) = (shape.panel_offset(panel), vectors * T::WIDTH);
+                let cols = &col_offsets[first..col_offsets.len().min(first + stride)];
+                // SAFETY: panels of different threads are disjoint.
+                let panel = unsafe { data.slice(start..start + row_offsets.len() * stride) };
+                gather(source, row_offsets, cols, stride, panel);
             }
-        }
+        });
         packed
     }
 
@@ -88,5 +94,21 @@ impl<T: Real> PackedMatrix<T> {
     pub(crate) fn panel_pointer(&self, panel: usize, k: usize) -> *const T {
         let offset = self.panel_offset(panel) + k * self.panel(panel).1 * T::WIDTH;
         self.data[offset..].as_ptr()
+    }
+}
+/// One panel: `to[k, j] = source[rows[k] + cols[j]]`, in squares, because either side may be the one whose neighbours lie far apart.
+fn gather<T: Real>(source: &[T], rows: &[usize], cols: &[usize], stride: usize, to: &mut [T]) {
+    for (rows, to) in rows.chunks(SQUARE).zip(to.chunks_mut(SQUARE * stride)) {
+        for (block, cols) in cols.chunks(SQUARE).enumerate() {
+            for (j, &col) in cols.iter().enumerate() {
+                for (k, &row) in rows.iter().enumerate() {
+                    let value = if row == usize::MAX || col == usize::MAX { T::ZERO } else { source[row + col] };
+                    to[k * stride + block * SQUARE + j] = value;
+                }
+            }
+        }
+        for row in to.chunks_mut(stride) {
+            row[cols.len()..].fill(T::ZERO);
+        }
     }
 }
