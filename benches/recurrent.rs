@@ -2,7 +2,9 @@
 
 use weft_benches::{Work, criterion, numbers, row};
 use weft_kernels::parallel::set_num_threads;
-use weft_kernels::recurrent::{Cell, Gradients, Layout, PackedWeights, Sizes, State, Weights, backward, forward};
+use weft_kernels::recurrent::{
+    Cell, Gradients, Layout, PackedWeights, Sizes, State, WeightGradients, Weights, backward, forward,
+};
 
 fn main() {
     let mut c = criterion();
@@ -32,10 +34,7 @@ fn main() {
                                 x: dx,
                                 h0: &mut [],
                                 c0: &mut [],
-                                weight_ih: dw,
-                                weight_hh: dr,
-                                bias_ih: db,
-                                bias_hh: db2,
+                                weights: WeightGradients { weight_ih: dw, weight_hh: dr, bias_ih: db, bias_hh: db2 },
                             };
                             backward(&packed, &mut cache, &x, &dy, h, (None, None), false, gradients).unwrap();
                         }

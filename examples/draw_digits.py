@@ -25,7 +25,7 @@ def main(arguments=None):
     parser.add_argument("--folder", type=Path, default=Path(os.environ.get("WEFT_DATA", "data")) / "mnist")
     parser.add_argument("--limit", type=int, default=30_000, help="images to learn from")
     parser.add_argument("--tokenizer-epochs", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--judge-epochs", type=int, default=4)
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)

@@ -33,7 +33,7 @@ def main(arguments=None):
     parser.add_argument("--share", type=float, default=0.3, help="of the combinations, to learn from")
     parser.add_argument("--tokenizer-epochs", type=int, default=30)
     parser.add_argument("--epochs", type=int, default=100)
-    parser.add_argument("--patch", type=int, default=8)
+    parser.add_argument("--patch", type=int, default=4)
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--test", type=int, help="only so many captions of the others")

@@ -130,6 +130,10 @@ def test_generate(tmp_path):
     assert "loss" in weft("evaluate", run, table, *columns).out
     done = weft("predict", run, "middle")
     assert done.returncode == 1 and "expected one seen in training ('high', 'low'), got 'middle'" in done.err
+    numbers = tmp_path / "n.jsonl"
+    numbers.write_text('{"kind": "a", "age": 5}\n{"kind": "b", "age": 6}\n')
+    done = weft("train", numbers, "--task", "generate", "--input", "kind", "--label", "age", "--out", tmp_path / "none")
+    assert done.returncode == 1 and "n.jsonl: example 1: expected a text as 'age', got 5" in done.err
     series = tmp_path / "s.ts"
     rows = "".join(f"{','.join(str(round(np.sin(i / 2) * k, 3)) for i in range(8))}:{'ab'[k > 1]}\n" for k in (1, 2) * 10)
     series.write_text(
@@ -156,6 +160,7 @@ def test_draw(tmp_path):
     assert drawn["captions"].tolist() == ["a dark one"] * 2 + ["a light one"] * 2
     assert "code accuracy" in weft("evaluate", run, file).out
     assert "--out: expected a file for the pictures" in weft("predict", run, "a dark one").err
+    assert "expected at least one caption" in weft("predict", run, "--out", tmp_path / "none.png", stdin="").err
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     assert weft("predict", run, "a dark one", "--out", tmp_path / "drawn.png").returncode == 0
     assert (tmp_path / "drawn.png").stat().st_size > 1000

@@ -1,6 +1,5 @@
 """CTranslate2: searches only, over the weights of Weft's Transformer, converted here, float32."""
 
-import os
 import tempfile
 
 import ctranslate2
@@ -16,7 +15,6 @@ _threads = 1
 def threads(n):
     global _threads
     _threads = n
-    os.environ["WEFT_NUM_THREADS"] = str(n)
 
 
 def version():
@@ -81,8 +79,7 @@ def converted(model, folder):
 def transformer_beam(d, layers, v, b, s, steps, beam):
     model = weft_.transformer(d, layers, v).eval()
     with weft.no_grad():
-        model.output.bias[2] = -1e4
-        for special in (0, 1, 3):
+        for special in range(4):
             model.output.bias[special] = -1e4
     sources = [[(i * 31 + j) % (v - 4) + 4 for j in range(s)] for i in range(b)]
     tokens = model.source_vocabulary.tokens

@@ -89,6 +89,8 @@ def _draw(model: Any, inputs: list[Any], arguments: argparse.Namespace) -> None:
     """A grid, a row of pictures for each caption; or the images as they are, in a .npz file."""
     if arguments.out is None:
         raise ConfigError("--out: expected a file for the pictures: .png, .svg or .pdf, or .npz for the numbers")
+    if not inputs:
+        raise ConfigError("[predict] expected at least one caption")
     temperature = 1.0 if arguments.temperature is None else arguments.temperature
     images = model.generate(inputs, n=arguments.n, temperature=temperature, guidance=arguments.guidance, seed=arguments.seed)
     captions = [text for text in inputs for _ in range(arguments.n)]

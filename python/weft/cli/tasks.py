@@ -74,6 +74,9 @@ def _made(file: str, arguments: argparse.Namespace) -> list[Labelled]:
     examples = read_labelled(file, arguments)
     if file.endswith(".ts"):
         return [Labelled(str(e.label), e.input) for e in examples]
+    for i, e in enumerate(examples, 1):
+        if not isinstance(e.label, str):
+            raise DataError(f"{file}: example {i}: expected a text as {arguments.label!r}, got {e.label!r}")
     return [Labelled(str(e.input), e.label) for e in examples]
 
 
@@ -132,10 +135,12 @@ def _codes(model: Any, examples: Any, arguments: argparse.Namespace) -> None:
     """The code of images comes first."""
     images = np.array([e.label for e in examples])
     tokens = max(4, min(64, len(images) // 16)) * model.tokenizer.tokens
-    train.fit(
+    history = train.fit(
         model.tokenizer, images, valid=0.0, epochs=arguments.tokenizer_epochs, batch_tokens=tokens, lr=2e-3, weight_decay=0.0,
         progress=not arguments.quiet,
     )  # fmt: skip
+    if history.interrupted:
+        raise KeyboardInterrupt
 
 
 def _steps(_: Any, examples: Any) -> int:

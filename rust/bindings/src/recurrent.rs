@@ -1,6 +1,6 @@
 //! Recurrent layers: packed weights, forward, backward.
 
-use crate::arrays::{Number, empty, fresh, indices, read, shape, slice, write};
+use crate::arrays::{Array, Number, empty, fresh, indices, read, shape, slice, write};
 use crate::by_dtype;
 use crate::errors::named;
 use crate::without_gil::without_gil;
@@ -215,6 +215,12 @@ fn recurrent_step(
     by_dtype!(x, T => step::<T>(py, weights, x, h, c))
 }
 
+/// New arrays as the gradients of weight_ih, weight_hh, bias_ih and bias_hh.
+fn parameters_of<'a, T: Held>(out: &'a [Array<'_, T>; 4]) -> WeightGradients<'a, T> {
+    let [weight_ih, weight_hh, bias_ih, bias_hh] = out.each_ref().map(fresh);
+    WeightGradients { weight_ih, weight_hh, bias_ih, bias_hh }
+}
+
 fn backward<'py, T: Held>(
     py: Python<'py>,
     weights: &RecurrentWeights,
@@ -257,15 +263,8 @@ fn backward<'py, T: Held>(
         empty::<T>(py, &no(wants.1, vec![b]))?,
         empty::<T>(py, &no(wants.1, vec![b]))?,
     ];
-    let gradients = Gradients {
-        x: fresh(&out[0]),
-        h0: fresh(&out[1]),
-        c0: fresh(&out[2]),
-        weight_ih: fresh(&out[3]),
-        weight_hh: fresh(&out[4]),
-        bias_ih: fresh(&out[5]),
-        bias_hh: fresh(&out[6]),
-    };
+    let [x_out, h0, c0, parameters @ ..] = &out;
+    let gradients = Gradients { x: fresh(x_out), h0: fresh(h0), c0: fresh(c0), weights: parameters_of(parameters) };
     without_gil(py, || {
         let mut cache = cache.lock().unwrap_or_else(|e| e.into_inner());
         recurrent::backward(packed, &mut cache, x, dy, stride, (dh, dc), retain, gradients)
@@ -320,12 +319,7 @@ fn weight_gradients<'py, T: Held>(
     let xs = arrays.iter().map(|x| slice(py, "input", x)).collect::<PyResult<Vec<_>>>()?;
     let b = if with_bias { gates } else { 0 };
     let out = [empty::<T>(py, &[gates, input])?, empty::<T>(py, &[gates, hidden])?, empty::<T>(py, &[b])?, empty::<T>(py, &[b])?];
-    let to = WeightGradients {
-        weight_ih: fresh(&out[0]),
-        weight_hh: fresh(&out[1]),
-        bias_ih: fresh(&out[2]),
-        bias_hh: fresh(&out[3]),
-    };
+    let to = parameters_of(&out);
     let caches: Vec<&Cache<T>> = locked.iter().map(|guard| &**guard).collect();
     without_gil(py, || recurrent::weight_gradients(packed, &caches, &xs, to))?;
     Ok(out.into_iter().map(|a| a.into_any()).collect())

@@ -2,7 +2,9 @@
 //! Gradients are checked from Python (tests/kernels/test_recurrent.py), against NumPy and by central differences.
 
 use weft_kernels::parallel::set_num_threads;
-use weft_kernels::recurrent::{Cell, Gradients, Layout, PackedWeights, Sizes, State, Weights, backward, forward};
+use weft_kernels::recurrent::{
+    Cell, Gradients, Layout, PackedWeights, Sizes, State, WeightGradients, Weights, backward, forward,
+};
 
 const CELLS: [Cell; 4] = [Cell::RnnTanh, Cell::RnnRelu, Cell::Lstm, Cell::Gru];
 
@@ -46,10 +48,7 @@ fn run(cell: Cell, sizes: Sizes, layout: Layout<'_>, x: &[f32]) -> Run {
         x: &mut out.dx,
         h0: &mut [],
         c0: &mut [],
-        weight_ih: &mut out.dw,
-        weight_hh: &mut out.dr,
-        bias_ih: &mut out.db,
-        bias_hh: &mut db2,
+        weights: WeightGradients { weight_ih: &mut out.dw, weight_hh: &mut out.dr, bias_ih: &mut out.db, bias_hh: &mut db2 },
     };
     backward(&packed, &mut cache, x, &dy, hidden, (None, None), false, gradients).unwrap();
     assert!(cache.is_spent());

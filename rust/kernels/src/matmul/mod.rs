@@ -20,6 +20,7 @@ pub(crate) mod tile;
 
 pub use linear::{Linear, linear};
 pub use packed_matrix::PackedMatrix;
+pub(crate) use packed_matrix::SQUARE;
 pub use product::{Finish, Right, Start, batched, product, product_finished, product_on};
 
 use crate::Real;

@@ -11,8 +11,8 @@ use crate::parallel::{self, Shared};
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, Real};
 
-/// A side of the squares in which numbers are gathered: the lines of both sides stay in the first-level cache.
-const SQUARE: usize = 16;
+/// A side of the squares in which matrices are turned over: the lines of both sides stay in the first-level cache.
+pub(crate) const SQUARE: usize = 16;
 
 /// A matrix `[K, N]` in panels.
 pub struct PackedMatrix<T> {

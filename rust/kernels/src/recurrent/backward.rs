@@ -21,6 +21,12 @@ pub struct Gradients<'a, T> {
     pub h0: &'a mut [T],
     /// `[B, H]`, LSTM only.
     pub c0: &'a mut [T],
+    /// All but the biases are wanted, or none is.
+    pub weights: WeightGradients<'a, T>,
+}
+
+/// Where the gradients of weights go; every buffer is written whole. Biases may be empty.
+pub struct WeightGradients<'a, T> {
     /// `[G·H, I]`
     pub weight_ih: &'a mut [T],
     /// `[G·H, H]`
@@ -126,29 +132,12 @@ pub fn backward<T: Real>(
             steps.scatter(&dx, sizes.input, sizes.input, gradients.x, sizes.input);
         }
     }
-    if !gradients.weight_hh.is_empty() {
+    if !gradients.weights.weight_hh.is_empty() {
         let before = states_before(steps, &cache.h);
-        let to = WeightGradients {
-            weight_ih: gradients.weight_ih,
-            weight_hh: gradients.weight_hh,
-            bias_ih: gradients.bias_ih,
-            bias_hh: gradients.bias_hh,
-        };
-        of_weights(weights, gates, cache.x.as_deref().unwrap_or(x), before.as_deref().unwrap_or(&cache.h[..rows * hidden]), to)?;
+        let (x_rows, h_rows) = (cache.x.as_deref().unwrap_or(x), before.as_deref().unwrap_or(&cache.h[..rows * hidden]));
+        of_weights(weights, gates, x_rows, h_rows, gradients.weights)?;
     }
     Ok(())
-}
-
-/// Where the gradients of weights go; every buffer is written whole. Biases may be empty.
-pub struct WeightGradients<'a, T> {
-    /// `[G·H, I]`
-    pub weight_ih: &'a mut [T],
-    /// `[G·H, H]`
-    pub weight_hh: &'a mut [T],
-    /// `[G·H]`
-    pub bias_ih: &'a mut [T],
-    /// `[G·H]`
-    pub bias_hh: &'a mut [T],
 }
 
 /// Gradients of the weights from several passes through them, after [`backward`] of each without its own: one product over the rows of

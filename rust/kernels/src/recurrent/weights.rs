@@ -2,7 +2,7 @@
 
 use super::{Cell, Sizes};
 use crate::error::check_length;
-use crate::matmul::{PackedMatrix, panel_width};
+use crate::matmul::{PackedMatrix, SQUARE, panel_width};
 use crate::parallel::{self, Shared};
 use crate::{Real, Result};
 
@@ -113,8 +113,7 @@ impl<T: Real> PackedWeights<T> {
 
 /// `to[row, k] = from[k, column of row]`: the transposed weight gradient `[K, columns]` in torch's layout `[G·H, K]`.
 pub(super) fn unpack_gradient<T: Real>(sizes: Sizes, gates: &[usize], k: usize, from: &[T], to: &mut [T]) {
-    /// A side of the squares that are turned over: both sides' lines stay in the first-level cache.
-    const SQUARE: usize = 16;
+    assert_eq!(to.len(), gates.len() * sizes.hidden * k, "[recurrent] a weight gradient of all its elements");
     let rows = rows::<T>(sizes, gates);
     let to = Shared(to.as_mut_ptr());
     let columns = rows.len();
@@ -125,7 +124,7 @@ pub(super) fn unpack_gradient<T: Real>(sizes: Sizes, gates: &[usize], k: usize, 
             for left in (0..k).step_by(SQUARE) {
                 let right = k.min(left + SQUARE);
                 for (column, &row) in (first..).zip(rows).filter(|(_, row)| **row != usize::MAX) {
-                    // SAFETY: each row of the gradient belongs to one column, and so to one thread.
+                    // SAFETY: each row of the gradient belongs to one column, and so to one thread; all rows are there (above).
                     let to = unsafe { to.slice(row * k + left..row * k + right) };
                     for (i, value) in (left..).zip(to) {
                         *value = from[i * columns + column];
