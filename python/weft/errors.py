@@ -24,6 +24,10 @@ class ConfigError(WeftError, ValueError):
     """An option has a value that cannot be used."""
 
 
+class AxisError(ConfigError, IndexError):
+    """A tensor has no such axis."""
+
+
 class DataError(WeftError, ValueError):
     """A file of data holds something that cannot be used; the text names file and line."""
 

@@ -100,6 +100,45 @@ def test_classes_in_the_second_axis_and_single_rows(rng):
     assert F.cross_entropy(weft.tensor([0.0, 0.0]), weft.tensor(1)).item() == pytest.approx(np.log(2))
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights(rng, reduction, smoothing):
+    target, weight = np.array([0, 3, -100, 2, 2]), np.array([0.5, 2.0, 1.0, 0.0])
+
+    def want(x):
+        logp = x - np.log(np.exp(x).sum(1, keepdims=True))
+        seen = target != -100
+        own = np.where(seen, weight[np.where(seen, target, 0)], 0.0)
+        sharp = -np.take_along_axis(logp, np.where(seen, target, 0)[:, None], 1)[:, 0] * own
+        losses = (1 - smoothing) * sharp - smoothing / 4 * (logp * weight).sum(1) * seen
+        return losses if reduction == "none" else losses.sum() / (own.sum() if reduction == "mean" else 1.0)
+
+    options = {"reduction": reduction, "label_smoothing": smoothing}
+    check_operation(lambda x: F.cross_entropy(x, target, weight, **options), want, {"x": rng.standard_normal((5, 4))})
+    layer = weft.nn.CrossEntropyLoss(weight, **options)
+    assert list(layer.state_dict()) == ["weight"]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weight", [None, [0.5, 2.0, 1.0, 0.0]])
+@pytest.mark.parametrize("more", [(), (3,)])
+def test_targets_that_are_probabilities(rng, reduction, smoothing, weight, more):
+    chances = rng.dirichlet(np.ones(4), (5, *more))
+    chances = np.moveaxis(chances, -1, 1)
+
+    def want(x):
+        logp = x - np.log(np.exp(x).sum(1, keepdims=True))
+        wide = np.ones(4) if weight is None else np.array(weight)
+        losses = -(logp * wide.reshape(1, 4, *[1] * len(more)) * ((1 - smoothing) * chances + smoothing / 4)).sum(1)
+        return {"none": losses, "sum": losses.sum(), "mean": losses.mean()}[reduction]
+
+    options = {"reduction": reduction, "label_smoothing": smoothing}
+    check_operation(
+        lambda x: F.cross_entropy(x, chances.astype(x.dtype), weight, **options), want, {"x": rng.standard_normal((5, 4, *more))}
+    )
+
+
 def test_large_logits_and_all_ignored():
     x = weft.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
     loss = F.cross_entropy(x, [1])
@@ -116,3 +155,9 @@ def test_refusals():
         F.cross_entropy(x, [0, 1, 2])
     with pytest.raises(weft.ConfigError, match="expected one of 'mean', 'sum', 'none', got 'avg'"):
         F.cross_entropy(x, [0, 1], reduction="avg")
+    with pytest.raises(weft.ShapeError, match=r"weight: expected shape \[3\], got \[2\]"):
+        F.cross_entropy(x, [0, 1], weight=[1.0, 2.0])
+    with pytest.raises(weft.ShapeError, match=r"target: expected probabilities of shape \[2, 3\], got \[2\]"):
+        F.cross_entropy(x, [0.5, 0.5])
+    with pytest.raises(IndexError, match="got 3"):
+        F.cross_entropy(x, [3, 0], weight=[1.0, 2.0, 1.0])

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import _native
 from ..errors import DtypeError
+from .axes import one_axis
 from .buffers import contiguous
 from .tensor import Tensor, record
 
@@ -40,9 +41,10 @@ def gelu(a: Tensor, approximate: str = "none") -> Tensor:
 
 
 def _over_axis(name: str, a: Tensor, dim: int) -> Tensor:
-    if a.ndim == 0 or dim in (-1, a.ndim - 1):
+    axis = one_axis(name, dim, a.ndim)
+    if axis >= a.ndim - 1:
         return _activation(name, a)
-    return _over_axis(name, a.transpose(dim, -1), -1).transpose(dim, -1)
+    return _over_axis(name, a.transpose(axis, -1), -1).transpose(axis, -1)
 
 
 def softmax(a: Tensor, dim: int = -1) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _native
-from ..errors import DtypeError
+from ..errors import DtypeError, range_error
 from .buffers import apply, contiguous
 from .reduction import sum_to
 from .tensor import Tensor, as_tensor, record
@@ -18,8 +18,14 @@ def _pair(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
         b = as_tensor(b, a)
     elif not isinstance(a, Tensor):
         a = as_tensor(a, b)
-    if a.dtype != b.dtype and a.dtype.kind == "f" and b.dtype.kind == "f":
-        raise DtypeError(f"[{name}] expected one dtype, got {a.dtype} and {b.dtype}")
+    if a.dtype != b.dtype:
+        if a.dtype.kind == "f" and b.dtype.kind == "f":
+            raise DtypeError(f"[{name}] expected one dtype, got {a.dtype} and {b.dtype}")
+        # Whole numbers and bools become what the other is, as in torch; NumPy would make float64 of them.
+        if a.dtype.kind == "f":
+            b = Tensor(b._array.astype(a.dtype))
+        elif b.dtype.kind == "f":
+            a = Tensor(a._array.astype(b.dtype))
     return a, b
 
 
@@ -60,9 +66,7 @@ def div(a: Any, b: Any) -> Tensor:
     """a / b, broadcast as NumPy does."""
     a, b = _pair("div", a, b)
     if a.dtype.kind != "f":
-        a = Tensor(a._array.astype(b.dtype if b.dtype.kind == "f" else np.float32))
-    if b.dtype.kind != "f":
-        b = Tensor(b._array.astype(a.dtype))
+        a, b = Tensor(a._array.astype(np.float32)), Tensor(b._array.astype(np.float32))
     x, y = a._array, b._array
     with np.errstate(all="ignore"):
         quotient = apply(np.divide, x, y)
@@ -111,6 +115,13 @@ def power(a: Tensor, exponent: float) -> Tensor:
     if exponent == 0.5:
         return sqrt(a)
     return exp(mul(log(a), float(exponent)))
+
+
+def exponential(exponent: Tensor, base: float) -> Tensor:
+    """A Python number to the power of a tensor, as exp(exponent · log base)."""
+    if base <= 0.0:
+        raise range_error("pow", "base", "a number above 0", base)
+    return exp(mul(exponent, float(log(as_tensor(base, exponent)).item())))
 
 
 def _unary(name: str, a: Tensor) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import _native
 from ..errors import DtypeError, choice_error, range_error, shape_error
+from .activation import log_softmax
 from .buffers import contiguous
 from .matmul import linear, pack_linear, packed
 from .reduction import sum_array
@@ -52,6 +53,38 @@ def cross_entropy(a: Tensor, target: Any, ignore_index: int, reduction: str, lab
     with np.errstate(invalid="ignore", divide="ignore"):
         value = total / losses.dtype.type(count) if reduction == "mean" else total
     return record("cross_entropy", np.asarray(value, x.dtype), (a,), rule)
+
+
+def weighted_cross_entropy(
+    a: Tensor, target: Tensor, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
+) -> Tensor:
+    """Cross-entropy of logits [N, V] with a weight [V] for each class, and for targets that are probabilities [N, V]: composed, for losses
+    of few classes; see `nn.functional.cross_entropy`."""
+    who = "cross_entropy"
+    _check_options(who, reduction, label_smoothing)
+    if a.ndim != 2:
+        raise shape_error(who, "input", "shape [N, V] (2 dimensions)", a.shape)
+    classes = a.shape[1]
+    weights = np.ones(classes, a.dtype) if weight is None else as_tensor(weight)._array.astype(a.dtype)
+    if weights.shape != (classes,):
+        raise shape_error(who, "weight", f"shape [{classes}]", weights.shape)
+    if target.dtype.kind == "f":
+        chances = target * (1.0 - label_smoothing) + label_smoothing / classes
+        losses = -(log_softmax(a) * weights * chances).sum(1)
+        normalizer: Any = a.shape[0]
+    else:
+        targets = target._array
+        counted = (targets != ignore_index).astype(a.dtype)
+        sharp = cross_entropy(a, targets, ignore_index, "none", 0.0)
+        own = weights[np.where(targets == ignore_index, 0, targets)] * counted
+        losses = sharp * own * (1.0 - label_smoothing)
+        if label_smoothing:
+            losses = losses - (log_softmax(a) * weights).sum(1) * counted * (label_smoothing / classes)
+        normalizer = float(own.sum(dtype=np.float64))
+    if reduction == "none":
+        return losses
+    total = losses.sum()
+    return total / normalizer if reduction == "mean" else total
 
 
 def linear_cross_entropy(

@@ -56,7 +56,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"[matmul] expected arrays with axes, got shapes {list(a.shape)} and {list(b.shape)}")
     if a.ndim == 1:
-        return matmul(a.reshape(1, -1), b).squeeze(-2)
+        return matmul(a.reshape(1, -1), b).squeeze(-1 if b.ndim == 1 else -2)
     if b.ndim == 1:
         return matmul(a, b.reshape(-1, 1)).squeeze(-1)
     if a.shape[-1] != b.shape[-2]:

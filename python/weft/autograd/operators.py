@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..errors import range_error
 from . import activation, elementwise, matmul, reduction, shape
+from .axes import one_axis
 from .tensor import Tensor
 
 
@@ -17,21 +20,24 @@ def _sizes(sizes: tuple[Any, ...]) -> Sequence[int]:
 
 def _squeeze(a: Tensor, dim: int | None = None) -> Tensor:
     """Without axes of size 1: all of them, or one."""
-    drop = [i for i, n in enumerate(a.shape) if n == 1 and (dim is None or i == dim % a.ndim)]
+    only = None if dim is None else one_axis("squeeze", dim, a.ndim)
+    drop = [i for i, n in enumerate(a.shape) if n == 1 and only in (None, i)]
     return shape.reshape(a, [n for i, n in enumerate(a.shape) if i not in drop])
 
 
 def _unsqueeze(a: Tensor, dim: int) -> Tensor:
     """With a new axis of size 1."""
     sizes = list(a.shape)
-    sizes.insert(dim if dim >= 0 else dim + a.ndim + 1, 1)
+    sizes.insert(one_axis("unsqueeze", dim, a.ndim + 1), 1)
     return shape.reshape(a, sizes)
 
 
 def _flatten(a: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Axes from start to end as one."""
-    end = end_dim % a.ndim
-    return shape.reshape(a, [*a.shape[:start_dim], -1, *a.shape[end + 1 :]])
+    start, end = one_axis("flatten", start_dim, a.ndim), one_axis("flatten", end_dim, a.ndim)
+    if start > end:
+        raise range_error("flatten", "start_dim", f"an axis up to end_dim {end_dim}", start_dim)
+    return shape.reshape(a, [*a.shape[:start], math.prod(a.shape[start : end + 1]), *a.shape[end + 1 :]])
 
 
 def _where(a: Tensor, condition: Any, other: Any) -> Tensor:
@@ -51,7 +57,8 @@ def _min(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 def _argmax(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Where the maximum stands; the first of equal ones."""
-    return Tensor(np.argmax(a._array, axis=dim, keepdims=keepdim))
+    axis = None if dim is None else one_axis("argmax", dim, a.ndim)
+    return Tensor(np.argmax(a._array, axis=axis if a.ndim else None, keepdims=keepdim))
 
 
 def _reshape(a: Tensor, *sizes: Any) -> Tensor:
@@ -80,6 +87,7 @@ METHODS: dict[str, Any] = {
     "__rtruediv__": lambda a, b: elementwise.div(b, a),
     "__neg__": elementwise.neg,
     "__pow__": elementwise.power,
+    "__rpow__": elementwise.exponential,
     "__abs__": elementwise.absolute,
     "__matmul__": matmul.matmul,
     "__rmatmul__": lambda a, b: matmul.matmul(b, a),

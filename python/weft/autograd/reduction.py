@@ -9,11 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import _native
-from ..errors import range_error
+from .axes import Axis, one_axis, some_axes
 from .buffers import contiguous
 from .tensor import Tensor, record
-
-Axis = int | Sequence[int] | None
 
 
 class Extreme(NamedTuple):
@@ -53,20 +51,9 @@ def sum_to(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return sum_array(gradient, axes, keepdims=True).reshape(shape) if axes else gradient.reshape(shape)
 
 
-def _axes(who: str, axis: Axis, ndim: int) -> list[int]:
-    if axis is None:
-        return list(range(ndim))
-    axes = []
-    for a in [axis] if isinstance(axis, int) else axis:
-        if not -ndim <= a < max(ndim, 1):
-            raise range_error(who, "dim", f"a whole number from {-ndim} to {ndim - 1}", a)
-        axes.append(a % max(ndim, 1))
-    return sorted(set(axes)) if ndim else []
-
-
 def sum(a: Tensor, dim: Axis = None, keepdim: bool = False) -> Tensor:
     """Sum over all axes, one or several."""
-    axes = _axes("sum", dim, a.ndim)
+    axes = some_axes("sum", dim, a.ndim)
     shape = a.shape
 
     def rule(g: np.ndarray) -> tuple[np.ndarray]:
@@ -77,7 +64,7 @@ def sum(a: Tensor, dim: Axis = None, keepdim: bool = False) -> Tensor:
 
 def mean(a: Tensor, dim: Axis = None, keepdim: bool = False) -> Tensor:
     """Mean over all axes, one or several."""
-    axes = _axes("mean", dim, a.ndim)
+    axes = some_axes("mean", dim, a.ndim)
     return sum(a, axes, keepdim) / float(math.prod(a.shape[i] for i in axes))
 
 
@@ -92,7 +79,9 @@ def extreme(a: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor 
             return (np.where(ties, g / g.dtype.type(np.count_nonzero(ties)), g.dtype.type(0)),)
 
         return record(name, np.asarray(value), (a,), spread)
-    axis = _axes(name, dim, a.ndim)[0]
+    axis = one_axis(name, dim, a.ndim)
+    if not a.ndim:
+        return Extreme(a.clone(), Tensor(np.zeros((), np.int64)))
     indices = np.expand_dims((np.argmax if largest else np.argmin)(x, axis=axis), axis)
     values = np.take_along_axis(x, indices, axis)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError, range_error
+from .axes import one_axis
 from .tensor import Tensor, _plain_index, as_tensor, record, record_many
 
 
@@ -28,7 +29,7 @@ def reshape(a: Tensor, shape: Sequence[int]) -> Tensor:
 
 def permute(a: Tensor, axes: Sequence[int]) -> Tensor:
     """Axes in another order."""
-    if sorted(i % max(a.ndim, 1) for i in axes) != list(range(a.ndim)):
+    if len(axes) != a.ndim or sorted(one_axis("permute", i, a.ndim) for i in axes) != list(range(a.ndim)):
         raise range_error("permute", "dims", f"an order of the {a.ndim} axes", tuple(axes))
     inverse = np.argsort([i % a.ndim for i in axes])
     return record("permute", a._array.transpose(axes), (a,), lambda g: (g.transpose(inverse),))
@@ -36,7 +37,10 @@ def permute(a: Tensor, axes: Sequence[int]) -> Tensor:
 
 def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes changed over."""
-    return record("transpose", a._array.swapaxes(dim0, dim1), (a,), lambda g: (g.swapaxes(dim0, dim1),))
+    one, other = one_axis("transpose", dim0, a.ndim), one_axis("transpose", dim1, a.ndim)
+    if not a.ndim:
+        return clone(a)
+    return record("transpose", a._array.swapaxes(one, other), (a,), lambda g: (g.swapaxes(one, other),))
 
 
 def expand(a: Tensor, shape: Sequence[int]) -> Tensor:
@@ -73,6 +77,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     parts = [as_tensor(t) for t in tensors]
     if not parts:
         raise ShapeError("[cat] expected at least one tensor, got none")
+    dim = one_axis("cat", dim, parts[0].ndim)
     try:
         joined = np.concatenate([t._array for t in parts], axis=dim)
     except ValueError:
@@ -86,6 +91,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     parts = [as_tensor(t) for t in tensors]
     if len({t.shape for t in parts}) != 1:
         raise ShapeError(f"[stack] expected equal shapes, got {[list(t.shape) for t in parts]}")
+    dim = one_axis("stack", dim, parts[0].ndim + 1)
     array = np.stack([t._array for t in parts], axis=dim)
 
     def rule(g: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -96,6 +102,9 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def split(a: Tensor, sizes: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Cut along an axis: into pieces of one size (the last may be smaller), or of given sizes."""
+    dim = one_axis("split", dim, a.ndim)
+    if not a.ndim:
+        raise ShapeError("[split] expected a tensor with axes, got a single number")
     n = a.shape[dim]
     if isinstance(sizes, int):
         if sizes < 1:
@@ -116,4 +125,7 @@ def split(a: Tensor, sizes: int | Sequence[int], dim: int = 0) -> tuple[Tensor, 
 
 def chunk(a: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Cut into at most `chunks` equal pieces."""
-    return split(a, max(1, -(-a.shape[dim] // chunks)), dim)
+    if chunks < 1:
+        raise range_error("chunk", "chunks", "a whole number of at least 1", chunks)
+    axis = one_axis("chunk", dim, a.ndim)
+    return split(a, max(1, -(-a.shape[axis] // chunks)) if a.ndim else 1, axis)

@@ -138,6 +138,8 @@ def _sum(there: np.ndarray, more: np.ndarray, place: tuple[int, int], sums: set[
     return np.asarray(apply(np.add, there, more))
 
 
+# A gradient that is infinite or no number shows in what the leaves get; NumPy need not warn of it.
+@np.errstate(all="ignore")
 def run_backward(roots: Sequence[tuple[Node, int, np.ndarray]], retain: bool) -> None:
     """Sends gradients from outputs of nodes down to the leaves, where they are added to `grad`."""
     before = _mode.recording, _mode.retaining

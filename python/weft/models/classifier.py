@@ -108,11 +108,7 @@ class SequenceClassifier(LabelledModel):
     def loss(self, batch: LabelledBatch, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy; with class weights the weighted mean."""
         logits = self.forward(batch)
-        if self.weights is None:
-            return F.cross_entropy(logits, batch.targets, label_smoothing=label_smoothing)
-        weights = self.weights[batch.targets]
-        losses = F.cross_entropy(logits, batch.targets, label_smoothing=label_smoothing, reduction="none")
-        return (losses * weights).sum() / float(weights.sum(dtype=np.float64) or 1.0)
+        return F.cross_entropy(logits, batch.targets, self.weights, label_smoothing=label_smoothing)
 
     def measure(self, examples: Sequence[Any]) -> Measured:
         """Loss, accuracy, and three samples."""

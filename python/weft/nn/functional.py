@@ -210,23 +210,46 @@ def add_rms_norm(
 
 
 def cross_entropy(
-    input: Any, target: Any, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """−log softmax(input)[target], with label smoothing (Szegedy et al. 2016, §7).
 
-    `input` [N, V] or [N, V, …], `target` whole numbers [N] or [N, …]. Positions that hold `ignore_index` count nothing; `reduction` is
-    'mean' (over the others), 'sum' or 'none'. All ignored gives NaN for the mean, as in torch.
+    `input` [V], [N, V] or [N, V, …]; `target` whole numbers [], [N] or [N, …], or probabilities of the classes in the shape of `input`.
+    Positions that hold `ignore_index` count nothing; `reduction` is 'mean' (over the others), 'sum' or 'none'. `weight` [V] counts each
+    class so many times; a mean over whole numbers is then divided by the weights of the targets, as in torch. All ignored gives NaN
+    for the mean.
+
+    >>> round(F.cross_entropy(weft.tensor([[0.0, 0.0], [2.0, 0.0]]), [1, 0], weight=[1.0, 3.0]).item(), 4)
+    0.5516
     """
     a, t = as_tensor(input), as_tensor(target)
+    shape = t.shape
+    likely = t.dtype.kind == "f"
+    if likely and shape != a.shape:
+        raise shape_error("cross_entropy", "target", f"probabilities of shape {list(a.shape)}", shape)
     if a.ndim == 1:
-        return cross_entropy(a.reshape(1, -1), t.reshape(1), ignore_index, reduction, label_smoothing)
+        a, t = a.reshape(1, -1), t.reshape(1, -1) if likely else t.reshape(1)
     if a.ndim > 2:
-        if t.shape != (a.shape[0], *a.shape[2:]):
-            raise shape_error("cross_entropy", "target", f"shape {[a.shape[0], *a.shape[2:]]}", t.shape)
-        rows = a.permute(0, *range(2, a.ndim), 1).reshape(-1, a.shape[1])
-        flat = loss_room.cross_entropy(rows, t.reshape(-1), ignore_index, reduction, label_smoothing)
-        return flat.reshape(t.shape) if reduction == "none" else flat
-    return loss_room.cross_entropy(a, t, ignore_index, reduction, label_smoothing)
+        if not likely and shape != (a.shape[0], *a.shape[2:]):
+            raise shape_error("cross_entropy", "target", f"shape {[a.shape[0], *a.shape[2:]]}", shape)
+        order = 0, *range(2, a.ndim), 1
+        width = a.shape[1]
+        t = t.permute(order).reshape(-1, width) if likely else t.reshape(-1)
+        a = a.permute(order).reshape(-1, width)
+        shape = (shape[0], *shape[2:]) if likely else shape
+    elif likely:
+        shape = shape[:-1]
+    if weight is None and not likely:
+        losses = loss_room.cross_entropy(a, t, ignore_index, reduction, label_smoothing)
+    else:
+        losses = loss_room.weighted_cross_entropy(a, t, weight, ignore_index, reduction, label_smoothing)
+    return losses.reshape(shape) if reduction == "none" and losses.shape != shape else losses
 
 
 def linear_cross_entropy(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor
+from ..autograd import Tensor, as_tensor
 from ..errors import choice_error, range_error
 from . import functional as F
 from . import init
@@ -251,10 +251,16 @@ class GELU(Module):
 class CrossEntropyLoss(Module):
     """−log softmax(input)[target]; see `nn.functional.cross_entropy`."""
 
-    def __init__(self, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+    ) -> None:
         super().__init__()
+        self.register_buffer("weight", None if weight is None else as_tensor(weight))
         self.ignore_index, self.reduction, self.label_smoothing = ignore_index, reduction, label_smoothing
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """Logits [N, V, …] and classes [N, …] → a number, or [N, …] for reduction 'none'."""
-        return F.cross_entropy(input, target, self.ignore_index, self.reduction, self.label_smoothing)
+        return F.cross_entropy(
+            input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )  # fmt: skip
