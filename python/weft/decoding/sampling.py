@@ -47,6 +47,11 @@ class Cut:
 
     def kept(self, scores: np.ndarray) -> np.ndarray:
         """Of log-probabilities [rows, V]: the probabilities that tokens are drawn with, 0 where they are cut off."""
+        p = self._shares(scores)
+        return p / p.sum(1, keepdims=True)
+
+    def _shares(self, scores: np.ndarray) -> np.ndarray:
+        """`kept`, before what is left is made to sum to 1."""
         scaled = scores.astype(np.float64) / self.temperature
         if self.top_k is None and self.top_p == 1.0:
             p = softmax_array(scaled)
@@ -59,16 +64,17 @@ class Cut:
             np.put_along_axis(p, order, np.where(before < self.top_p, falling, 0.0), 1)
         if self.min_p > 0.0:
             p = np.where(p >= self.min_p * p.max(1, keepdims=True), p, 0.0)
-        return p / p.sum(1, keepdims=True)
+        return p
 
     def draw(self, scores: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         """One token of each row of log-probabilities [rows, V], by a number in [0, 1) each: where the sum of the probabilities, in the
         order of the tokens, passes it."""
-        p = self.kept(scores)
-        place = (np.cumsum(p, 1) <= uniforms[:, None]).sum(1)
-        # Where rounding leaves the sum below the number: the last that may be drawn.
-        last = p.shape[1] - 1 - (p[:, ::-1] > 0.0).argmax(1)
-        return np.minimum(place, last)
+        sums = np.cumsum(self._shares(scores), 1)
+        place = (sums <= uniforms[:, None] * sums[:, -1:]).sum(1)
+        if place.max(initial=0) == sums.shape[1]:
+            # Where rounding takes the number up to the whole sum: the last that may be drawn, which is the first to reach it.
+            place = np.minimum(place, (sums == sums[:, -1:]).argmax(1))
+        return place
 
 
 def sample(

@@ -63,14 +63,7 @@ class KeyValueCache:
             wider[:, : self.table.shape[1]] = self.table
             self.table = wider
         begun = self.lengths % PAGE > 0
-        rows = np.flatnonzero(begun)
-        old = self.table[rows, first[rows]]
-        # Of the rows that share a page one may keep it.
-        keeper = np.zeros(len(old), bool)
-        keeper[np.unique(old, return_index=True)[1]] = True
-        shared = rows[
-            (self._users[old] > 1) & ~(keeper & (np.bincount(old, minlength=len(self._users))[old] == self._users[old]))
-        ]
+        shared = self._sharing(np.flatnonzero(begun), first)
         if len(shared):
             old = self.table[shared, first[shared]]
             self._users -= np.bincount(old, minlength=len(self._users))
@@ -79,14 +72,24 @@ class KeyValueCache:
             for keys, values in zip(self._keys, self._values, strict=True):
                 copy_pages(keys, values, old, new, used)
             self.table[shared, first[shared]] = new
-        columns = np.arange(self.table.shape[1])
-        fresh = (columns >= (first + begun)[:, None]) & (columns <= last[:, None])
-        count = int(np.count_nonzero(fresh))
-        if count:
-            self.table[fresh] = self._take(count)
+        if (first + begun <= last).any():
+            columns = np.arange(self.table.shape[1])
+            fresh = (columns >= (first + begun)[:, None]) & (columns <= last[:, None])
+            self.table[fresh] = self._take(int(np.count_nonzero(fresh)))
         at = self.lengths[:, None] + np.arange(steps)
         self._where = np.take_along_axis(self.table, at // PAGE, 1), at % PAGE
         self._ends = self.lengths + steps
+
+    def _sharing(self, rows: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """Which of `rows` must leave the page that they go on in, because another row sees it too."""
+        old = self.table[rows, first[rows]]
+        users = self._users[old]
+        if users.max(initial=0) <= 1:
+            return rows[:0]
+        # Of the rows that share a page one may keep it, if no row is left behind in it.
+        keeper = np.zeros(len(old), bool)
+        keeper[np.unique(old, return_index=True)[1]] = True
+        return rows[(users > 1) & ~(keeper & (np.bincount(old, minlength=len(self._users))[old] == users))]
 
     def write(self, layer: int, keys: np.ndarray, values: np.ndarray) -> None:
         """The keys and values [B, T, heads, width] of the positions that were reserved."""

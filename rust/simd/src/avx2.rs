@@ -1,6 +1,6 @@
 //! AVX2 with FMA: two ymm a vector, so that lanes and folds are those of AVX-512.
 
-use crate::{Isa, Lanes};
+use crate::{Isa, Lanes, halving};
 use std::arch::x86_64::*;
 
 /// 16 f32.
@@ -32,7 +32,7 @@ impl Isa for Avx2 {
 macro_rules! lanes {
     ($name:ident, $vector:ty, $elem:ty, $half:literal, $set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident, $mul:ident,
      $div:ident, $fma:ident, $min:ident, $max:ident, $sqrt:ident, $and:ident, $andnot:ident, $or:ident, $xor:ident, $cmp:ident,
-     $blend:ident, $to_int:ident, $from_int:ident, $shl:ident, $shr:ident, $set1_int:ident, $bits:literal, $bias:expr,
+     $blend:ident, $to_int:ident, $from_int:ident, $shl:ident, $shr:ident, $set1_int:ident, $fold_add:ident, $fold_max:ident, $bits:literal, $bias:expr,
      $int_magic:expr, $mantissa:expr, $one:expr, $exp_magic:expr) => {
         // SAFETY of the impl: these types are only used inside `dispatch`, which has found AVX2 and FMA; the pointer methods
         // pass on their callers' promise.
@@ -152,6 +152,16 @@ macro_rules! lanes {
                 unsafe { Self($blend(b.0, a.0, mask.0), $blend(b.1, a.1, mask.1)) }
             }
             #[inline(always)]
+            fn fold_add(self) -> $elem {
+                // SAFETY: as the impl says.
+                unsafe { halving::$fold_add($add(self.0, self.1)) }
+            }
+            #[inline(always)]
+            fn fold_max(self) -> $elem {
+                // SAFETY: as the impl says.
+                unsafe { halving::$fold_max($max(self.0, self.1)) }
+            }
+            #[inline(always)]
             fn pow2(self) -> Self {
                 // n + bias in the last bits of the mantissa, shifted into the exponent field.
                 let n = self.add(Self::splat($int_magic + $bias));
@@ -200,6 +210,8 @@ lanes!(
     _mm256_slli_epi32,
     _mm256_srli_epi32,
     _mm256_set1_epi32,
+    add8,
+    max8,
     23,
     127.0,
     8_388_608.0,
@@ -234,6 +246,8 @@ lanes!(
     _mm256_slli_epi64,
     _mm256_srli_epi64,
     _mm256_set1_epi64x,
+    add4,
+    max4,
     52,
     1023.0,
     4_503_599_627_370_496.0,

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `lanes.rs` | the traits: what a vector can do ([`Lanes`]), what an instruction set is ([`Isa`]) |
 //! | `avx512.rs`, `avx2.rs`, `portable.rs` | the three implementations |
+//! | `halving.rs` | sums and maxima over the lanes of a vector, in registers |
 //! | `real.rs` | f32 and f64: constants and polynomial coefficients |
 //! | `maths.rs` | exp, log, tanh, sigmoid, erf on lanes |
 //! | `choice.rs` | detection, `WEFT_ISA`, [`dispatch`] |
@@ -20,6 +21,8 @@ mod avx512;
 mod caches;
 mod choice;
 mod denormals;
+#[cfg(target_arch = "x86_64")]
+mod halving;
 mod lanes;
 pub mod maths;
 mod portable;

@@ -10,6 +10,7 @@
 //! | `packed_matrix.rs` | B in panels, packed once and used by many products |
 //! | `pack.rs` | copying blocks of A and B into panels within a product |
 //! | `product.rs` | blocks, threads, and the product itself |
+//! | `turn.rs` | a product's rows as columns |
 //! | `linear.rs` | a linear layer with its activation and residual in one pass |
 
 mod linear;
@@ -17,11 +18,12 @@ pub(crate) mod pack;
 mod packed_matrix;
 mod product;
 pub(crate) mod tile;
+mod turn;
 
 pub use linear::{Linear, linear};
 pub use packed_matrix::PackedMatrix;
-pub(crate) use packed_matrix::SQUARE;
 pub use product::{Finish, Right, Start, batched, product, product_finished, product_on};
+pub(crate) use turn::turn;
 
 use crate::Real;
 

@@ -7,12 +7,10 @@
 //! The last panel is as wide as its columns need, in whole vectors; columns that do not exist hold zeros. The layout is the
 //! same on every instruction set. It is never saved: a generation number of the parameter says when it is out of date.
 
+use super::turn::SQUARE;
 use crate::parallel::{self, Shared};
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, Real};
-
-/// A side of the squares in which matrices are turned over: the lines of both sides stay in the first-level cache.
-pub(crate) const SQUARE: usize = 16;
 
 /// A matrix `[K, N]` in panels.
 pub struct PackedMatrix<T> {

@@ -118,10 +118,10 @@ fn multiply<T: Real>(
     if threads == 1 {
         return job.run(0..c.rows, 0..panels);
     }
-    // Who packs what twice when rows or columns are cut: the smaller of the two.
-    let packs = |packed: bool, numbers: usize| if packed { 0 } else { numbers };
-    let a_again = packs(a.col_stride == 1, c.rows * k);
-    let b_again = packs(matches!(b, Right::Packed(_)) || job.in_place(c.rows), k * n);
+    // What every thread reads, and perhaps packs, when rows or columns are cut: the cheaper of the two.
+    let costs = |packed: bool, numbers: usize| if packed { numbers } else { 4 * numbers };
+    let a_again = costs(a.col_stride == 1, c.rows * k);
+    let b_again = costs(matches!(b, Right::Packed(_)) || job.in_place(c.rows), k * n);
     let (tall, wide) = (c.rows >= 8 * threads, panels % threads == 0 || panels >= 4 * threads);
     if tall && (!wide || b_again <= a_again) {
         parallel::run(threads, &|i| job.run(part(c.rows, threads, i), 0..panels));

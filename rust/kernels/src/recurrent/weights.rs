@@ -2,8 +2,7 @@
 
 use super::{Cell, Sizes};
 use crate::error::check_length;
-use crate::matmul::{PackedMatrix, SQUARE, panel_width};
-use crate::parallel::{self, Shared};
+use crate::matmul::{PackedMatrix, panel_width, turn};
 use crate::{Real, Result};
 
 /// A direction's parameters as torch has them.
@@ -114,25 +113,7 @@ impl<T: Real> PackedWeights<T> {
 /// `to[row, k] = from[k, column of row]`: the transposed weight gradient `[K, columns]` in torch's layout `[G·H, K]`.
 pub(super) fn unpack_gradient<T: Real>(sizes: Sizes, gates: &[usize], k: usize, from: &[T], to: &mut [T]) {
     assert_eq!(to.len(), gates.len() * sizes.hidden * k, "[recurrent] a weight gradient of all its elements");
-    let rows = rows::<T>(sizes, gates);
-    let to = Shared(to.as_mut_ptr());
-    let columns = rows.len();
-    parallel::over_ranges(columns.div_ceil(SQUARE), 4 * size_of_val(from), |squares| {
-        let columns_here = squares.start * SQUARE..columns.min(squares.end * SQUARE);
-        for first in columns_here.step_by(SQUARE) {
-            let rows = &rows[first..columns.min(first + SQUARE)];
-            for left in (0..k).step_by(SQUARE) {
-                let right = k.min(left + SQUARE);
-                for (column, &row) in (first..).zip(rows).filter(|(_, row)| **row != usize::MAX) {
-                    // SAFETY: each row of the gradient belongs to one column, and so to one thread; all rows are there (above).
-                    let to = unsafe { to.slice(row * k + left..row * k + right) };
-                    for (i, value) in (left..).zip(to) {
-                        *value = from[i * columns + column];
-                    }
-                }
-            }
-        }
-    });
+    turn(from, k, &rows::<T>(sizes, gates), to);
 }
 
 /// torch's bias gradient from the sums of the gates buffer's columns.

@@ -7,6 +7,7 @@
 
 use super::mask::{self, Keep};
 use super::operands::{Columns, PAGES, Rows, Source, multiply};
+use super::single::Single;
 use super::softmax::{Block, Merge, Numerators, Scale, Tile};
 use super::{Call, KEY_BLOCK, PAGE, TILE_ROWS, ViewMut, intersection, nothing};
 use crate::error::check_length;
@@ -122,12 +123,6 @@ impl<T: Real> Pass<'_, T> {
         }
         let scores = buffers.scores.as_mut_ptr();
         let q = self.call.q.matrix(b, h, rows.clone(), s.width);
-        let a = Rows { pointer: q.pointer, stride: q.row_stride, rows: rows.len() };
-        let first = span.start / T::WIDTH * T::WIDTH;
-        // SAFETY: the tile's rows, the block's keys and the buffers have these sizes.
-        unsafe {
-            multiply::<T, false>(self.choice, a, &keys.k, 0..s.width, first..span.end, false, (scores, KEY_BLOCK as isize))
-        };
         let at = |(p, down, right): (*const T, isize, isize)| {
             (p.wrapping_offset(rows.start as isize * down + block.start as isize * right), down, right)
         };
@@ -138,6 +133,16 @@ impl<T: Real> Pass<'_, T> {
             span: &span,
             scale: self.scale,
             biases: biases.map(|bias| bias.map(at)),
+        };
+        if rows.len() == 1 && self.keep.is_none() {
+            let single = Single { q: q.pointer, keys: &keys.k, values: &keys.v, tile, to: to.0 };
+            return Some(dispatch_on(self.choice, single));
+        }
+        let a = Rows { pointer: q.pointer, stride: q.row_stride, rows: rows.len() };
+        let first = span.start / T::WIDTH * T::WIDTH;
+        // SAFETY: the tile's rows, the block's keys and the buffers have these sizes.
+        unsafe {
+            multiply::<T, false>(self.choice, a, &keys.k, 0..s.width, first..span.end, false, (scores, KEY_BLOCK as isize))
         };
         let result = dispatch_on(self.choice, Numerators(tile));
         if let Some(keep) = self.keep {

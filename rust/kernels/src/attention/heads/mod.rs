@@ -17,6 +17,7 @@
 //! | `operands.rs` | what a tile's products read: packed, in place, in pages |
 //! | `pages.rs` | a cache's pages, filled and copied |
 //! | `softmax.rs` | the lanes: a tile's scores to numerators, merging blocks |
+//! | `single.rs` | the lanes of one row: products and numerators in one |
 //! | `forward.rs` | contexts: by blocks of rows, or one row's blocks over threads |
 //! | `backward.rs` | gradients of q, k and v |
 //! | `weights.rs` | the weights of chosen heads and rows |
@@ -27,6 +28,7 @@ mod forward;
 mod mask;
 mod operands;
 mod pages;
+mod single;
 mod softmax;
 mod weights;
 

@@ -51,7 +51,7 @@ impl<T: Real> Columns<T> {
     }
 
     /// First row and stride of the panel that begins at column `first`, from `row` on.
-    fn panel(&self, first: usize, row: usize) -> (*const T, usize) {
+    pub(super) fn panel(&self, first: usize, row: usize) -> (*const T, usize) {
         match &self.source {
             Source::InPlace(pointer, stride) => (pointer.wrapping_add(row * stride + first), *stride),
             Source::Packed(packed) => {
@@ -64,7 +64,7 @@ impl<T: Real> Columns<T> {
     }
 
     /// Where the rows that follow `row` end to lie at one distance.
-    fn run(&self, row: usize) -> usize {
+    pub(super) fn run(&self, row: usize) -> usize {
         if let Source::Down(..) = self.source { (row / PAGE + 1) * PAGE } else { self.rows }
     }
 }

@@ -6,6 +6,7 @@ use crate::error::{Error, check_length};
 use crate::parallel::{self, Shared};
 use crate::{Real, Result};
 use std::ops::Range;
+use weft_simd::{Isa, Kernel, dispatch};
 
 /// Keys and values of one layer.
 pub struct Pages<'a, T> {
@@ -93,15 +94,26 @@ impl<T: Real> Pages<'_, T> {
         let (heads, width, padded) = (self.heads, self.width, self.padded);
         // A number of a key is alone in its cache line, which is read and written.
         let bytes = pages.len() * heads * width * (64 + 2 * size_of::<T>());
+        let places = |i: usize, head: usize| {
+            let (page, slot) = (pages[i] as usize, slots[i] as usize);
+            let key = keys.at(page * key_page + head * width * PAGE + slot);
+            (key, values.at(page * value_page + (head * PAGE + slot) * padded))
+        };
         parallel::over_ranges(pages.len(), bytes, |range: Range<usize>| {
-            for i in range {
+            for i in range.clone() {
                 let (row, step) = (i / steps, i % steps);
-                let (page, slot) = (pages[i] as usize, slots[i] as usize);
+                if i + 1 < range.end {
+                    // All lines of the next position at once: one after the other, each store would wait for the third level.
+                    for head in 0..heads {
+                        let (key, value) = places(i + 1, head);
+                        dispatch(Ask { from: key.cast_const(), lines: width, stride: PAGE });
+                        dispatch(Ask { from: value.cast_const(), lines: width.div_ceil(T::WIDTH), stride: T::WIDTH });
+                    }
+                }
                 for head in 0..heads {
                     let (key, value) = (k.at(row, step, head), v.at(row, step, head));
                     let (across, down) = (k.strides[3], v.strides[3]);
-                    let to = keys.at(page * key_page + head * width * PAGE + slot);
-                    let beside = values.at(page * value_page + (head * PAGE + slot) * padded);
+                    let (to, beside) = places(i, head);
                     for d in 0..width {
                         // SAFETY: the place exists and is this thread's alone; the views hold [rows, steps, heads, width] numbers.
                         unsafe {
@@ -113,6 +125,23 @@ impl<T: Real> Pages<'_, T> {
             }
         });
         Ok(())
+    }
+}
+
+/// Asks for cache lines `stride` numbers apart.
+struct Ask<T> {
+    from: *const T,
+    lines: usize,
+    stride: usize,
+}
+
+impl<T: Real> Kernel for Ask<T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for line in 0..self.lines {
+            I::prefetch(self.from.wrapping_add(line * self.stride));
+        }
     }
 }
 
