@@ -1,6 +1,6 @@
 """English to French (or Korean) with and without attention: what attention does to long sentences (Bahdanau et al. 2015, figure 2).
 
-    python examples/translation.py                                        # the four forms, BLEU by source length
+    python examples/translation.py --curves docs/translation.png          # the four forms, BLEU by source length
     python examples/translation.py --language kor --forms attention --target-tokens bpe --vocabulary 2000 --score additive
 
 $WEFT_DATA/tatoeba-eng-fra or -kor (CC BY 2.0 FR). A source is in one part only, so a test sentence was never seen; sentences of 3 to 30
@@ -39,6 +39,29 @@ def read(path, longest):
     return [Pair(*(" ".join(s.split()) for s in sides)) for sides in apart if 3 <= len(sides[0].split()) <= longest]
 
 
+def read_table(path):
+    """The columns' names and BLEU by form, from the table that a run has printed, alone or in a page."""
+    rows = [[cell.strip() for cell in line.strip("|\n ").split("|")] for line in path.read_text(encoding="utf-8").splitlines()]
+    names = next(row[2:-1] for row in rows if row[:2] == ["form", "all"])
+    return names, {row[0]: [float(cell) for cell in row[1:-1]] for row in rows if row[0] in FORMS and len(row) == len(names) + 3}
+
+
+def draw_curves(names, found, path):
+    """BLEU over the words of the source, a curve a form, to `path`."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, ax = pyplot.subplots(figsize=(6, 4))
+    for form, scores in found.items():
+        ax.plot(names, scores[1:], marker="o", label=form)
+    ax.set(xlabel="words of the source", ylabel="BLEU", ylim=(0, None))
+    ax.legend()
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+    pyplot.close(figure)
+
+
 def main(arguments=None):
     """The command line; returns BLEU by form and bucket of lengths."""
     import sacrebleu
@@ -58,7 +81,13 @@ def main(arguments=None):
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a picture of an alignment")
+    parser.add_argument("--curves", type=Path, help="a picture of BLEU by the length of the source")
+    parser.add_argument("--table", type=Path, help="the printed table of runs before: draws --curves of it, and trains nothing")
     options = parser.parse_args(arguments)
+    if options.table:
+        names, found = read_table(options.table)
+        draw_curves(names, found, options.curves)
+        return found
     learn, test = split_pairs(read(options.data / FILES[options.language], options.longest), 0.05)
     # The corpus is short sentences mostly: long ones are all kept, and of the short ones so many that --limit is met.
     order = np.lexsort(
@@ -99,6 +128,8 @@ def main(arguments=None):
             print(interpret.draw_attention(results[clear]))
             if options.out:
                 interpret.plot_attention(results[clear], options.out)
+    if options.curves:
+        draw_curves(names, found, options.curves)
     return found
 
 

@@ -74,6 +74,17 @@ def test_translation(tmp_path):
     assert len(found) == 4
 
 
+def test_curves_of_a_table(tmp_path):
+    pytest.importorskip("sacrebleu")
+    pytest.importorskip("matplotlib")
+    table = tmp_path / "results.md"
+    table.write_text(
+        "Words\n\n| form | all | 3-5 | 6-8 | time |\n|---|---|---|---|---|\n| none | 3.0 | 4.0 | 2.0 | 9 s |\n| other | 1 | 2 |\n"
+    )
+    found = load("translation").main(["--table", str(table), "--curves", str(tmp_path / "curves.png")])
+    assert found == {"none": [3.0, 4.0, 2.0]} and (tmp_path / "curves.png").stat().st_size > 1000
+
+
 def test_timeseries_stress_and_forecast(tmp_path):
     header = "@univariate true\n@classLabel true a b\n@data\n"
     rows = "".join(f"{','.join(str((v + i) % 3 + i % 2) for v in range(6))}:{'ab'[i % 2]}\n" for i in range(20))
