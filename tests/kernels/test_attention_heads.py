@@ -146,6 +146,30 @@ def test_a_row_fed_alone_gets_the_bits_of_the_whole(rng):
             assert (np.asarray(one)[:, :, 0] == whole[:, :, row]).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sizes", [(1, 1), (16, 16), (17, 33), (64, 80), (3, 70)])
+@pytest.mark.parametrize("sources", [1, 15, 64, 65, 300])
+@pytest.mark.parametrize("kind", ["plain", "lengths", "biases", "window"])
+def test_one_row_in_one_pass_has_the_bits_of_a_tile(rng, dtype, sizes, sources, kind):
+    d, e = sizes
+    q, k, v = (weft.tensor(x.astype(dtype)) for x in numbers(rng, 2, 4, 2, 6, sources, d, e).values())
+    bias = rng.standard_normal((2, 1, 6, sources)).astype(dtype)
+    bias[rng.random(bias.shape) < 0.3] = -np.inf
+    bias[0, 0, 3] = -np.inf
+    starts = np.array([0, sources // 2])
+    of = {
+        "plain": lambda rows: {},
+        "lengths": lambda rows: {"lengths": np.array([sources, sources // 3])},
+        "biases": lambda rows: {"biases": [np.ascontiguousarray(bias[:, :, rows])]},
+        "window": lambda rows: {"window": 5, "causal": True, "starts": starts + rows.start},
+    }[kind]
+    whole = call(q, k, v, **of(slice(0, 6)))[0].numpy()
+    for row in range(6):
+        some = slice(row, row + 1)
+        alone = call(q[:, :, some], k, v, **of(some))[0].numpy()
+        np.testing.assert_array_equal(alone[:, :, 0].view(np.uint8), whole[:, :, row].copy().view(np.uint8))
+
+
 def test_what_is_not_seen_changes_nothing(rng):
     """Lengths, −∞ at the ends and inside, two masks or their merge: equal bits; keys beyond a length may hold anything."""
     q, k, v = (rng.standard_normal((2, 2, 9, 16)).astype(np.float32) for _ in range(3))
