@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _native
-from ..errors import DtypeError, range_error
+from ..errors import ConfigError, DtypeError, range_error
 from .buffers import apply, contiguous
 from .reduction import sum_to
 from .tensor import Tensor, as_tensor, record
@@ -170,6 +170,30 @@ def minimum(a: Any, b: Any) -> Tensor:
     return neg(
         maximum(neg(as_tensor(a, b if isinstance(b, Tensor) else None)), neg(as_tensor(b, a if isinstance(a, Tensor) else None)))
     )
+
+
+def clamp(a: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
+    """a cut off below `min` and above `max`; what was cut off gets no gradient."""
+    if min is None and max is None:
+        raise ConfigError("[clamp] min or max: expected at least one of them, got none")
+    x = a._array
+    inside = np.ones(x.shape, bool) if min is None else x >= min
+    if max is not None:
+        inside &= x <= max
+    return record(
+        "clamp", np.clip(x, min, max).astype(x.dtype, copy=False), (a,), lambda g: (np.where(inside, g, g.dtype.type(0)),)
+    )
+
+
+def cast(a: Tensor, dtype: Any) -> Tensor:
+    """The numbers in another dtype; gradients come back in the first. Whole numbers and bools have none."""
+    before, after = a.dtype, np.dtype(dtype)
+    if after == before:
+        return a
+    if after.kind not in "fiub" or after == np.float16:
+        raise DtypeError(f"[to] dtype: expected float32, float64, whole numbers or bool, got {after}")
+    array = a._array.astype(after)
+    return record("to", array, (a,), lambda g: (g.astype(before),)) if after.kind == "f" else Tensor(array)
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import range_error
+from ..errors import choice_error, range_error
 from . import activation, elementwise, matmul, reduction, shape
 from .axes import one_axis
 from .tensor import Tensor
@@ -59,6 +59,62 @@ def _argmax(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Where the maximum stands; the first of equal ones."""
     axis = None if dim is None else one_axis("argmax", dim, a.ndim)
     return Tensor(np.argmax(a._array, axis=axis if a.ndim else None, keepdims=keepdim))
+
+
+def _argmin(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Where the minimum stands; the first of equal ones."""
+    axis = None if dim is None else one_axis("argmin", dim, a.ndim)
+    return Tensor(np.argmin(a._array, axis=axis if a.ndim else None, keepdims=keepdim))
+
+
+def _variance(a: Tensor, dim: Any = None, keepdim: bool = False, *, correction: float = 1.0) -> Tensor:
+    """The mean square distance from the mean, over n − correction; over all axes, one or several."""
+    return reduction.variance(a, dim, correction, keepdim)
+
+
+def _deviation(a: Tensor, dim: Any = None, keepdim: bool = False, *, correction: float = 1.0) -> Tensor:
+    """The square root of `var`."""
+    return elementwise.sqrt(reduction.variance(a, dim, correction, keepdim))
+
+
+def _unbind(a: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The slices along an axis, without it."""
+    axis = one_axis("unbind", dim, a.ndim)
+    return tuple(a[(slice(None),) * axis + (i,)] for i in range(a.shape[axis]))
+
+
+def _any(a: Tensor) -> Tensor:
+    """Whether any element is true."""
+    return Tensor(np.asarray(a._array.any()))
+
+
+def _all(a: Tensor) -> Tensor:
+    """Whether all elements are true."""
+    return Tensor(np.asarray(a._array.all()))
+
+
+def _float(a: Tensor) -> Tensor:
+    """The numbers in float32."""
+    return elementwise.cast(a, np.float32)
+
+
+def _double(a: Tensor) -> Tensor:
+    """The numbers in float64."""
+    return elementwise.cast(a, np.float64)
+
+
+def _long(a: Tensor) -> Tensor:
+    """The numbers cut off to int64; no gradient."""
+    return elementwise.cast(a, np.int64)
+
+
+def _to(a: Tensor, where: Any = None, dtype: Any = None) -> Tensor:
+    """The tensor in another dtype; a place may be given too, which is always 'cpu'."""
+    if where == "cpu" or where is None:
+        return a if dtype is None else elementwise.cast(a, dtype)
+    if isinstance(where, str) and where.split(":")[0] not in np.sctypeDict:
+        raise choice_error("to", "device", ("cpu",), where)
+    return elementwise.cast(a, where)
 
 
 def _reshape(a: Tensor, *sizes: Any) -> Tensor:
@@ -119,6 +175,20 @@ METHODS: dict[str, Any] = {
     "max": _max,
     "min": _min,
     "argmax": _argmax,
+    "argmin": _argmin,
+    "var": _variance,
+    "std": _deviation,
+    "cumsum": reduction.cumulative_sum,
+    "logsumexp": reduction.log_sum_exp,
+    "any": _any,
+    "all": _all,
+    "clamp": elementwise.clamp,
+    "gather": shape.gather,
+    "unbind": _unbind,
+    "to": _to,
+    "float": _float,
+    "double": _double,
+    "long": _long,
     "reshape": _reshape,
     "view": _reshape,
     "permute": _permute,

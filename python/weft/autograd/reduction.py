@@ -68,6 +68,34 @@ def mean(a: Tensor, dim: Axis = None, keepdim: bool = False) -> Tensor:
     return sum(a, axes, keepdim) / float(math.prod(a.shape[i] for i in axes))
 
 
+def variance(a: Tensor, dim: Axis = None, correction: float = 1.0, keepdim: bool = False) -> Tensor:
+    """Σ (a − mean)² / (n − correction), over all axes, one or several."""
+    axes = some_axes("var", dim, a.ndim)
+    apart = a - mean(a, axes, True)
+    return sum(apart * apart, axes, keepdim) / float(max(math.prod(a.shape[i] for i in axes) - correction, 0.0))
+
+
+def cumulative_sum(a: Tensor, dim: int) -> Tensor:
+    """Sums of all elements up to each, along an axis, from the first to the last."""
+    axis = one_axis("cumsum", dim, a.ndim)
+    if not a.ndim:
+        return a.clone()
+    array = np.cumsum(a._array, axis, dtype=a.dtype if a.dtype.kind == "f" else np.int64)
+    return record("cumsum", array, (a,), lambda g: (np.flip(np.cumsum(np.flip(g, axis), axis, dtype=g.dtype), axis),))
+
+
+def log_sum_exp(a: Tensor, dim: Axis, keepdim: bool = False) -> Tensor:
+    """log Σ eᵃ over one axis or several; −∞ of elements that are all −∞."""
+    axes = some_axes("logsumexp", dim, a.ndim)
+    x = a._array
+    if not all(x.shape[i] for i in axes):
+        return sum(a, axes, keepdim).log()
+    largest = x.max(axis=tuple(axes), keepdims=True)
+    shift = np.where(np.isfinite(largest), largest, x.dtype.type(0))
+    total = sum((a - Tensor(shift)).exp(), axes, True).log() + Tensor(shift)
+    return total if keepdim else total.reshape([n for i, n in enumerate(a.shape) if i not in axes])
+
+
 def extreme(a: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor | Extreme:
     """Maximum or minimum. Over all axes ties share the gradient; over one axis the first of them gets it."""
     x, name = a._array, "max" if largest else "min"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError, range_error
+from ..errors import DtypeError, ShapeError, range_error, shape_error
 from .axes import one_axis
 from .tensor import Tensor, _plain_index, as_tensor, record, record_many
 
@@ -55,7 +55,11 @@ def expand(a: Tensor, shape: Sequence[int]) -> Tensor:
 
 def index(a: Tensor, key: Any) -> Tensor:
     """NumPy's indexing: slices, integers, None, Ellipsis, integer and bool arrays."""
-    plain = _plain_index(key)
+    return index_by(a, _plain_index(key), "index")
+
+
+def index_by(a: Tensor, plain: Any, name: str) -> Tensor:
+    """`index` by a key of NumPy's own."""
     shape, dtype = a.shape, a.dtype
     parts = plain if isinstance(plain, tuple) else (plain,)
     simple = all(isinstance(p, (int, slice, type(None), type(Ellipsis), np.integer)) for p in parts)
@@ -69,7 +73,24 @@ def index(a: Tensor, key: Any) -> Tensor:
             np.add.at(dx, plain, g)
         return (dx,)
 
-    return record("index", a._array[plain], (a,), rule)
+    return record(name, a._array[plain], (a,), rule)
+
+
+def gather(a: Tensor, dim: int, index: Any) -> Tensor:
+    """a at the places `index` along an axis; the other axes of `index` run along with a's, and may be shorter."""
+    axis = one_axis("gather", dim, a.ndim)
+    places = np.asarray(as_tensor(index)._array)
+    if places.dtype.kind not in "iu":
+        raise DtypeError(f"[gather] index: expected whole numbers, got {places.dtype}")
+    if places.ndim != a.ndim or any(p > n for i, (p, n) in enumerate(zip(places.shape, a.shape, strict=True)) if i != axis):
+        raise shape_error("gather", "index", f"{a.ndim} dimensions, none but {axis} longer than {list(a.shape)}", places.shape)
+    if not a.ndim:
+        return clone(a)
+    bound = a.shape[axis]
+    if places.size and not 0 <= places.min() <= places.max() < bound:
+        raise IndexError(f"[gather] index: expected places in 0..{bound}, got {places.min()} to {places.max()}")
+    key = [n.reshape([-1 if i == d else 1 for i in range(a.ndim)]) for d, n in enumerate(map(np.arange, places.shape))]
+    return index_by(a, (*key[:axis], places, *key[axis + 1 :]), "gather")
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
