@@ -74,3 +74,31 @@ def test_refusals():
         optim.Adam([])
     with pytest.raises(weft.ConfigError, match=r"\[adam\] betas\[1\]"):
         optim.Adam([nn.Parameter([1.0])], betas=(0.9, 1.0))
+
+
+def test_what_an_optimizer_takes():
+    layer = nn.Linear(2, 3)
+    for given, message in (
+        (layer, "params: expected parameters or groups of them, got Linear"),
+        (layer.weight, "params: expected parameters or groups of them, got Parameter"),
+        ([layer.weight, layer.weight], r"expected each parameter once, got one of shape \[3, 2\] twice"),
+        ([layer.weight * 2.0], "expected parameters, got a result"),
+        ([{"lr": 1.0}], r"param_group: expected 'params', got \['lr'\]"),
+        ([1.0], "expected parameters, got 1.0"),
+    ):
+        with pytest.raises(weft.ConfigError, match=message):
+            optim.Adam(given)
+
+
+def test_a_group_more():
+    layer = nn.Linear(2, 3)
+    optimizer = optim.SGD([layer.weight], lr=0.1)
+    optimizer.add_param_group({"params": layer.bias, "lr": 0.5})
+    before = layer.bias.detach().numpy().copy()
+    layer.weight.grad, layer.bias.grad = weft.ones(3, 2), weft.ones(3)
+    optimizer.step()
+    assert [g["lr"] for g in optimizer.param_groups] == [0.1, 0.5]
+    np.testing.assert_array_equal(layer.bias.detach().numpy(), before - np.float32(0.5))
+    with pytest.raises(weft.ConfigError, match="twice"):
+        optimizer.add_param_group({"params": [layer.weight]})
+    assert len(optimizer.param_groups) == 2

@@ -16,17 +16,37 @@ class Optimizer:
     """Base of the optimisers. `param_groups` are dicts as in torch: 'params' and the options of the group."""
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            raise ConfigError(f"[optimizer] params: expected parameters or groups of them, got {type(params).__name__}")
         groups = list(params)
         if not groups:
             raise ConfigError("[optimizer] params: expected at least one parameter, got none")
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
         self.defaults = defaults
-        self.param_groups = [{**defaults, **g, "params": list(g["params"])} for g in groups]
-        for group in self.param_groups:
-            if group["lr"] < 0.0:
-                raise range_error("optimizer", "lr", "a number of at least 0", group["lr"])
+        self.param_groups: list[dict[str, Any]] = []
         self.state: dict[int, dict[str, Any]] = {}
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """A group more: its 'params', a tensor or several, and the options in which it differs from the others."""
+        given = param_group.get("params")
+        if given is None:
+            raise ConfigError(f"[optimizer] param_group: expected 'params', got {sorted(param_group)}")
+        group = {**self.defaults, **param_group, "params": [given] if isinstance(given, Tensor) else list(given)}
+        known = {id(p) for g in self.param_groups for p in g["params"]}
+        for p in group["params"]:
+            if not isinstance(p, Tensor) or not p.is_leaf:
+                raise ConfigError(
+                    f"[optimizer] params: expected parameters, got {'a result' if isinstance(p, Tensor) else repr(p):.60}"
+                )
+            if id(p) in known:
+                raise ConfigError(f"[optimizer] params: expected each parameter once, got one of shape {list(p.shape)} twice")
+            known.add(id(p))
+        if group["lr"] < 0.0:
+            raise range_error("optimizer", "lr", "a number of at least 0", group["lr"])
+        self.param_groups.append(group)
 
     def _with_gradients(self, group: dict[str, Any]) -> list[Tensor]:
         return [p for p in group["params"] if p.grad is not None]
