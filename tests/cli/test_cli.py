@@ -30,6 +30,13 @@ def run(tmp_path_factory):
     return folder
 
 
+def test_the_version():
+    import weft as package
+
+    done = weft("--version")
+    assert (done.returncode, done.out, done.err) == (0, f"weft {package.__version__}\n", "")
+
+
 @pytest.mark.slow
 def test_train_predict_evaluate_info(run):
     summary = json.loads((run / "run/summary.json").read_text())

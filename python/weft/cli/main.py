@@ -61,9 +61,11 @@ def _training_options(parser: argparse.ArgumentParser, epochs: int, out: str | N
 
 def build_parser() -> Parser:
     """All commands and options."""
+    from .. import __version__
     from .demo import EPOCHS
 
     parser = Parser(prog="weft", description="Trains and runs sequence models on the CPU.")
+    parser.add_argument("--version", action="version", version=f"weft {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
     demo = commands.add_parser("demo", help="learn to pronounce English words, in about two minutes")
