@@ -28,6 +28,19 @@ def test_steps_have_the_bits_of_the_whole(rng, rotary, window, dtype):
     assert at == 300 and (np.concatenate(found, 1) == whole).all()
 
 
+@pytest.mark.parametrize("heads, width", [(1, 1), (8, 1), (3, 2), (1, 17)])
+def test_heads_of_any_width(rng, heads, width):
+    """One number a head too: NumPy gives such an axis any stride."""
+    layer = nn.MultiheadAttention(heads * width, heads, batch_first=True)
+    x = rng.standard_normal((2, 70, heads * width)).astype(np.float32)
+    whole = array(layer(x, x, x, need_weights=False, is_causal=True)[0])
+    cache = KeyValueCache(1, 2, heads, width)
+    for at in range(70):
+        cache.reserve(1)
+        assert (array(layer.step(x[:, at : at + 1], Cached(cache, 0)))[:, 0] == whole[:, at]).all()
+        cache.advance(1)
+
+
 def test_rows_of_different_length_and_reordering(rng):
     """Rows are chosen, doubled and dropped at random; each goes on as if its whole prefix were computed again."""
     layer = nn.MultiheadAttention(16, 2, batch_first=True)

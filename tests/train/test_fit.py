@@ -85,3 +85,29 @@ def test_error_rates():
     assert [edit_distance(a, b) for a, b in [("kitten", "sitting"), ("", "abc"), ("abc", "abc")]] == [3, 3, 0]
     rates = error_rates([list("ab"), list("xyz")], [[list("ac"), list("ab")], [list("xy"), list("abcd")]])
     assert (rates.token, rates.sequence) == (1 / 4, 1 / 2)
+
+
+@pytest.mark.parametrize("valid", [0.0, 0.2])
+def test_pairs_may_be_plain_tuples_and_lists(valid):
+    pairs = [Pair("ab", "ba"), Pair("bc", "cb"), Pair("ca", "ac")] * 4
+    found = []
+    for given in (pairs, [tuple(p) for p in pairs], [list(p) for p in pairs]):
+        weft.manual_seed(1)
+        model = models.Seq2Seq.from_pairs(given, hidden=8)
+        found.append(train.fit(model, given, valid=valid, epochs=1, progress=False).epochs[0].train_loss)
+        assert len(model.score(given)) == 12 and train.evaluate(model, given).loss > 0.0
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("wrong", ["ab", ("a",), ("a", "b", "c"), 3])
+def test_what_is_no_pair_is_named(wrong):
+    pairs = [("ab", "ba"), ("bc", "cb")]
+    model = models.Seq2Seq.from_pairs(pairs, hidden=8)
+    for call in (
+        lambda: models.Seq2Seq.from_pairs([*pairs, wrong], hidden=8),
+        lambda: train.fit(model, [*pairs, wrong], progress=False),
+        lambda: train.fit(model, [*pairs, wrong], valid=0.0, progress=False),
+        lambda: model.score([*pairs, wrong]),
+    ):
+        with pytest.raises(weft.DataError, match=r"\[pairs\] pair 2: expected a source and a target, got"):
+            call()

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..random import Generator
 from .features import Features, pad_features
-from .pairs import Pair
+from .pairs import Pair, pairs_of
 from .vocabulary import END, PAD, START, Vocabulary
 
 
@@ -32,7 +32,7 @@ class Encoded(NamedTuple):
 
 def encode_pairs(pairs: Sequence[Pair], source: Vocabulary | Features, target: Vocabulary) -> list[Encoded]:
     """All pairs as numbers."""
-    return [Encoded(source.encode(p.source), target.encode(p.target)) for p in pairs]
+    return [Encoded(source.encode(p.source), target.encode(p.target)) for p in pairs_of(pairs)]
 
 
 def pad(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,16 @@ class Pair(NamedTuple):
     target: Any
 
 
+def pairs_of(examples: Sequence[Any]) -> list[Pair]:
+    """Examples as pairs; refuses one that is not a source and a target."""
+    found = []
+    for i, example in enumerate(examples):
+        if not isinstance(example, Sequence) or isinstance(example, str) or len(example) != 2:
+            raise DataError(f"[pairs] pair {i}: expected a source and a target, got {example!r:.60}")
+        found.append(example if isinstance(example, Pair) else Pair(*example))
+    return found
+
+
 def key_of(text: Any) -> str:
     """A string that stands for a text, a list or an array, where one is looked up by it."""
     if isinstance(text, str):
@@ -80,7 +90,7 @@ def split_pairs(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[P
     """A part to learn from and a part to check with, by a fixed hash of the source: a source is never in both."""
     learn: list[Pair] = []
     check: list[Pair] = []
-    for pair in pairs:
+    for pair in pairs_of(pairs):
         (check if hash_share(key_of(pair.source)) < share else learn).append(pair)
     if not check and len(learn) > 1:
         check = [learn.pop()]

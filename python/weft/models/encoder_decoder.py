@@ -12,7 +12,7 @@ from ..autograd import Tensor, no_grad
 from ..data.batches import Batch, Encoded, batches, encode_pairs, groups, make_batch, pair_lengths
 from ..data.features import Features
 from ..data.kinds import make_reading, make_vocabulary
-from ..data.pairs import Pair, key_of, split_pairs
+from ..data.pairs import Pair, key_of, pairs_of, split_pairs
 from ..data.vocabulary import PAD, Vocabulary
 from ..decoding.rules import bar
 from ..errors import ConfigError
@@ -63,7 +63,7 @@ class EncoderDecoder(Generation, Model):
             raise ConfigError("[model] pairs: expected at least one pair, got none")
         kinds = tokens if isinstance(tokens, tuple) else (tokens, tokens)
         sizes = vocabulary_size if isinstance(vocabulary_size, tuple) else (vocabulary_size, vocabulary_size)
-        sources, targets = [p[0] for p in pairs], [p[1] for p in pairs]
+        sources, targets = (list(side) for side in zip(*pairs_of(pairs), strict=True))
         source: Vocabulary | Features
         if shared:
             source = target = make_vocabulary([*sources, *targets], kinds[0], sizes[0], min_count)
@@ -145,9 +145,10 @@ class EncoderDecoder(Generation, Model):
 
     def measure(self, examples: Sequence[Pair]) -> Measured:
         """Loss, error rates of greedy decoding and three samples, on at most the first DECODED sources."""
-        keys = list(dict.fromkeys(key_of(p.source) for p in examples))[:DECODED]
+        pairs = pairs_of(examples)
+        keys = list(dict.fromkeys(key_of(p.source) for p in pairs))[:DECODED]
         chosen = set(keys)
-        found = evaluate(self, [p for p in examples if key_of(p.source) in chosen])
+        found = evaluate(self, [p for p in pairs if key_of(p.source) in chosen])
         samples = [[s, found.outputs[s]] for s in keys[:: max(1, len(keys) // 3)][:3]]
         rates = {"token_error_rate": found.token_error_rate, "sequence_error_rate": found.sequence_error_rate}
         return Measured(found.loss, rates, samples)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..autograd import no_grad
-from ..data.pairs import Pair, key_of
+from ..data.pairs import Pair, key_of, pairs_of
 from ..nn import evaluating
 from .metrics import error_rates
 
@@ -46,7 +46,7 @@ def evaluate(model: Any, pairs: Sequence[Pair], *, beam: int = 1) -> Evaluation:
     """Loss and error rates. Pairs with the same source are its references: any of them counts as right."""
     references: dict[str, list[list[str]]] = {}
     sources: dict[str, Any] = {}
-    for pair in pairs:
+    for pair in pairs_of(pairs):
         key = key_of(pair.source)
         sources.setdefault(key, pair.source)
         references.setdefault(key, []).append(model.target_vocabulary.tokenize(pair.target))
