@@ -201,6 +201,7 @@ def attention_backward(
     weights: _Array,
     d_context: _Array,
     d_weights: _Array | None,
+    wants_values: bool,
 ) -> list[_Array]: ...
 def recurrent_step(weights: RecurrentWeights, x: _Array, h: _Array, c: _Array) -> None: ...
 

@@ -135,7 +135,7 @@ class _Back:
         steps, layers = self.steps, range(len(self.packed))
         dh: list[list[np.ndarray | None]] = [[None if d is None else contiguous(d[i]) for i in layers] for d in d_states]
         d_fed: np.ndarray | None = None
-        dx, before, asked = [], [], []
+        dx, before, asked, looked = [], [], [], []
         for t in reversed(range(len(steps))):
             step, d = steps[t], contiguous(d_made[:, t])
             d = _native.activation_backward("tanh", step.made, d if d_fed is None else d + d_fed)
@@ -143,7 +143,8 @@ class _Back:
             d_joined = _times(d, self.combine)
             values = self.values.shape[2]
             d_top = contiguous(d_joined[:, values:])
-            d_query = self.attend(step, contiguous(d_joined[:, :values]))
+            looked.append(contiguous(d_joined[:, :values]))
+            d_query = self.attend(step, looked[-1])
             if self.query is not None:
                 asked.append(d_query)
                 d_query = _times(d_query, self.query)
@@ -153,16 +154,18 @@ class _Back:
             dx.append(d_top[:, :width])
             d_fed = contiguous(d_top[:, width:])
         d_hidden = [np.stack([d for d in states if d is not None]) for states in dh]
+        # Of the values once for all steps: Wᵀ · dC of each source, instead of a product of one row a step.
+        weights = np.concatenate([s.weights for s in steps], 1)
+        self.sums["values"] = multiply(weights.swapaxes(1, 2), np.stack(looked[::-1], 1))
         return [np.stack(dx[::-1], 1), d_fed, *d_hidden, *self.weights(before[::-1], asked[::-1])]
 
     def attend(self, step: _Step, d_context: np.ndarray) -> np.ndarray:
-        """The gradient of a step's query; those of keys, values and energy are added up."""
-        d_query, d_keys, d_values, d_energy = _native.attention_backward(
+        """The gradient of a step's query; those of keys and energy are added up."""
+        d_query, d_keys, _, d_energy = _native.attention_backward(
             step.query[:, None], self.keys, self.values, self.energy, self.decoder.scale, self.lengths, step.weights,
-            d_context[:, None], None,
+            d_context[:, None], None, False,
         )  # fmt: skip
         self.add("keys", d_keys)
-        self.add("values", d_values)
         self.add("energy", d_energy)
         return d_query[:, 0]
 

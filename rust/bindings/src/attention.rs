@@ -47,6 +47,7 @@ fn backward<'py, T: Number>(
     weights: Untyped<'_, 'py>,
     d_context: Untyped<'_, 'py>,
     d_weights: Option<Untyped<'_, 'py>>,
+    wants_values: bool,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let s = sizes(arrays[0], arrays[1], arrays[2]);
     let (q, k, v) = (read::<T>("query", arrays[0])?, read::<T>("key", arrays[1])?, read::<T>("value", arrays[2])?);
@@ -64,7 +65,7 @@ fn backward<'py, T: Number>(
     let out = [
         empty::<T>(py, &shape(arrays[0]))?,
         empty::<T>(py, &shape(arrays[1]))?,
-        empty::<T>(py, &shape(arrays[2]))?,
+        empty::<T>(py, &if wants_values { shape(arrays[2]) } else { vec![0] })?,
         empty::<T>(py, &[e])?,
     ];
     let gradients = Gradients { q: fresh(&out[0]), k: fresh(&out[1]), v: fresh(&out[2]), energy: fresh(&out[3]) };
@@ -88,10 +89,10 @@ fn attention_forward<'py>(
     by_dtype!(query, T => forward::<T>(py, [query, key, value], energy, scale, lengths.as_ref()))
 }
 
-/// attention_backward(query, key, value, energy, scale, lengths, weights, d_context, d_weights or None)
-/// -> [d query, d key, d value, d energy]
+/// attention_backward(query, key, value, energy, scale, lengths, weights, d_context, d_weights or None, wants_values)
+/// -> [d query, d key, d value (empty if not wanted), d energy]
 #[pyfunction]
-#[pyo3(signature = (query, key, value, energy, scale, lengths, weights, d_context, d_weights))]
+#[pyo3(signature = (query, key, value, energy, scale, lengths, weights, d_context, d_weights, wants_values))]
 fn attention_backward<'py>(
     py: Python<'py>,
     query: &Bound<'py, PyUntypedArray>,
@@ -103,9 +104,12 @@ fn attention_backward<'py>(
     weights: &Bound<'py, PyUntypedArray>,
     d_context: &Bound<'py, PyUntypedArray>,
     d_weights: Option<&Bound<'py, PyUntypedArray>>,
+    wants_values: bool,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let arrays = [query, key, value];
-    by_dtype!(query, T => backward::<T>(py, arrays, energy, scale, lengths.as_ref(), weights, d_context, d_weights))
+    by_dtype!(query, T => {
+        backward::<T>(py, arrays, energy, scale, lengths.as_ref(), weights, d_context, d_weights, wants_values)
+    })
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -158,7 +158,7 @@ pub struct Gradients<'a, T> {
     pub q: &'a mut [T],
     /// `[B, S, D]`
     pub k: &'a mut [T],
-    /// `[B, S, E]`
+    /// `[B, S, E]`; empty if not wanted
     pub v: &'a mut [T],
     /// `[D]`, additive only; else empty.
     pub energy: &'a mut [T],
@@ -182,7 +182,8 @@ pub fn backward<T: Real>(
     check_length("attention", "context gradient", d_context.len(), s.batch * s.targets * s.values)?;
     check_length("attention", "query gradient", gradients.q.len(), q.len())?;
     check_length("attention", "key gradient", gradients.k.len(), k.len())?;
-    check_length("attention", "value gradient", gradients.v.len(), v.len())?;
+    let wants_v = !gradients.v.is_empty();
+    check_length("attention", "value gradient", gradients.v.len(), if wants_v { v.len() } else { 0 })?;
     let additive = matches!(score, Score::Additive { .. });
     // The energy's gradient is summed over sequences in order afterwards.
     let mut energies = scratch::<T>(if additive { s.batch * s.width } else { 0 });
@@ -200,19 +201,17 @@ pub fn backward<T: Real>(
         let weights = sequence(weights, b, s.targets, s.sources);
         let d_context = sequence(d_context, b, s.targets, s.values);
         // SAFETY: each sequence belongs to one thread.
-        let (dq, dk, dv) = unsafe {
-            (
-                shared.0.slice(span(b, s.targets * s.width)),
-                shared.1.slice(span(b, s.sources * s.width)),
-                shared.2.slice(span(b, s.sources * s.values)),
-            )
-        };
+        let (dq, dk) = unsafe { (shared.0.slice(span(b, s.targets * s.width)), shared.1.slice(span(b, s.sources * s.width))) };
         dk[n * s.width..].fill(T::ZERO);
-        dv[n * s.values..].fill(T::ZERO);
         let outer = MatrixView::new(d_context, s.targets, s.values);
-        let w = MatrixView::strided(weights, s.targets, n, s.sources as isize, 1);
-        let to = MatrixViewMut::new(&mut dv[..n * s.values], n, s.values);
-        product_on(choice, 1, w.transposed(), Right::View(outer), to, Start::Zero);
+        if wants_v {
+            // SAFETY: as above.
+            let dv = unsafe { shared.2.slice(span(b, s.sources * s.values)) };
+            dv[n * s.values..].fill(T::ZERO);
+            let w = MatrixView::strided(weights, s.targets, n, s.sources as isize, 1);
+            let to = MatrixViewMut::new(&mut dv[..n * s.values], n, s.values);
+            product_on(choice, 1, w.transposed(), Right::View(outer), to, Start::Zero);
+        }
 
         let mut ds = scratch::<T>(s.targets * s.sources);
         let start = match d_weights {
