@@ -68,27 +68,34 @@ impl<T: Real> Kernel for Backward<'_, T> {
     fn run<I: Isa>(self) {
         let width = self.width;
         let one = <T::On<I>>::splat(T::ONE);
-        self.dq.fill(T::ZERO);
         self.dk[..self.sources * width].fill(T::ZERO);
         self.d_energy.fill(T::ZERO);
         for t in 0..self.targets {
-            for s in 0..self.sources {
-                let d = <T::On<I>>::splat(self.ds[t * self.stride + s]);
-                let mut i = 0;
-                while i < width {
-                    let n = T::WIDTH.min(width - i);
-                    // SAFETY: n numbers are left in each row.
-                    unsafe {
-                        let load = |x: &[T], at: usize| <T::On<I>>::load_first(x.as_ptr().add(at), n);
-                        let y = maths::tanh(load(self.q, t * width + i).add(load(self.k, s * width + i)));
-                        let slope = y.neg().fma(y, one).mul(load(self.energy, i)).mul(d);
-                        for (to, at) in [(&mut *self.dq, t * width + i), (&mut *self.dk, s * width + i)] {
-                            load(to, at).add(slope).store_first(to.as_mut_ptr().add(at), n);
-                        }
-                        d.fma(y, load(self.d_energy, i)).store_first(self.d_energy.as_mut_ptr().add(i), n);
+            let mut i = 0;
+            while i < width {
+                let n = T::WIDTH.min(width - i);
+                // A vector of the query, of the energy and of their gradients stays in registers while all keys pass.
+                // SAFETY: n numbers are left in each row.
+                unsafe {
+                    let q = <T::On<I>>::load_first(self.q.as_ptr().add(t * width + i), n);
+                    let energy = <T::On<I>>::load_first(self.energy.as_ptr().add(i), n);
+                    let mut dq = <T::On<I>>::zero();
+                    let mut d_energy = <T::On<I>>::load_first(self.d_energy.as_ptr().add(i), n);
+                    let mut s = 0;
+                    while s < self.sources {
+                        let d = <T::On<I>>::splat(self.ds[t * self.stride + s]);
+                        let y = maths::tanh(q.add(<T::On<I>>::load_first(self.k.as_ptr().add(s * width + i), n)));
+                        let slope = y.neg().fma(y, one).mul(energy).mul(d);
+                        let dk = self.dk.as_mut_ptr().add(s * width + i);
+                        <T::On<I>>::load_first(dk, n).add(slope).store_first(dk, n);
+                        dq = dq.add(slope);
+                        d_energy = d.fma(y, d_energy);
+                        s += 1;
                     }
-                    i += n;
+                    dq.store_first(self.dq.as_mut_ptr().add(t * width + i), n);
+                    d_energy.store_first(self.d_energy.as_mut_ptr().add(i), n);
                 }
+                i += n;
             }
         }
     }
