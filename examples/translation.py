@@ -21,6 +21,7 @@ import numpy as np
 import weft
 from weft import interpret, models, train
 from weft.data import Pair, split_pairs
+from weft.interpret.maps import new_axes, save_picture
 
 FORMS = {
     "none": {"attention": "none"},
@@ -48,24 +49,16 @@ def read_table(path):
 
 def draw_curves(names, found, path):
     """BLEU over the words of the source, a curve a form, to `path`."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, ax = pyplot.subplots(figsize=(6, 4))
+    ax = new_axes(6, 4)
     for form, scores in found.items():
         ax.plot(names, scores[1:], marker="o", label=form)
     ax.set(xlabel="words of the source", ylabel="BLEU", ylim=(0, None))
     ax.legend()
-    figure.savefig(path, dpi=120, bbox_inches="tight")
-    pyplot.close(figure)
+    save_picture(ax, path)
 
 
 def main(arguments=None):
     """The command line; returns BLEU by form and bucket of lengths."""
-    import sacrebleu
-
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--language", default="fra", choices=list(FILES))
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("WEFT_DATA", "data")))
@@ -85,9 +78,13 @@ def main(arguments=None):
     parser.add_argument("--table", type=Path, help="the printed table of runs before: draws --curves of it, and trains nothing")
     options = parser.parse_args(arguments)
     if options.table:
+        if not options.curves:
+            parser.error("--table: expected --curves too, the picture to draw")
         names, found = read_table(options.table)
         draw_curves(names, found, options.curves)
         return found
+    import sacrebleu
+
     learn, test = split_pairs(read(options.data / FILES[options.language], options.longest), 0.05)
     # The corpus is short sentences mostly: long ones are all kept, and of the short ones so many that --limit is met.
     order = np.lexsort(

@@ -80,6 +80,8 @@ def test_dtypes_and_places():
 
 def test_slices_extremes_and_truth():
     check_operation(lambda x: weft.stack(x.unbind(1), 0), lambda x: np.moveaxis(x, 1, 0), X)
+    with pytest.raises(weft.ShapeError, match=r"\[unbind\] expected a tensor with axes, got a single number"):
+        weft.tensor(1.0).unbind()
     x = weft.tensor([[3.0, 1.0], [1.0, 1.0]])
     assert x.argmin().item() == 1 and x.argmin(1).tolist() == [1, 0] and x.argmin(0, keepdim=True).tolist() == [[1, 0]]
     assert (x > 2.0).any().item() and not (x > 2.0).all().item() and weft.zeros(0).all().item()

@@ -75,7 +75,6 @@ def test_translation(tmp_path):
 
 
 def test_curves_of_a_table(tmp_path):
-    pytest.importorskip("sacrebleu")
     pytest.importorskip("matplotlib")
     table = tmp_path / "results.md"
     table.write_text(
@@ -83,6 +82,8 @@ def test_curves_of_a_table(tmp_path):
     )
     found = load("translation").main(["--table", str(table), "--curves", str(tmp_path / "curves.png")])
     assert found == {"none": [3.0, 4.0, 2.0]} and (tmp_path / "curves.png").stat().st_size > 1000
+    with pytest.raises(SystemExit):
+        load("translation").main(["--table", str(table)])
 
 
 def test_timeseries_stress_and_forecast(tmp_path):

@@ -102,3 +102,9 @@ def test_a_group_more():
     with pytest.raises(weft.ConfigError, match="twice"):
         optimizer.add_param_group({"params": [layer.weight]})
     assert len(optimizer.param_groups) == 2
+    # A schedule from before knows it too.
+    first = optim.SGD([layer.weight], lr=1.0)
+    schedule = optim.lr_scheduler.Linear(first, total=4)
+    first.add_param_group({"params": layer.bias, "lr": 2.0})
+    schedule.step()
+    assert schedule.get_last_lr() == [0.75, 1.5]

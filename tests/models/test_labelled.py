@@ -61,6 +61,9 @@ def test_class_weights():
     assert model.loss(batch).item() == pytest.approx(wished, rel=1e-5)
     named = models.SequenceClassifier.from_examples(examples, class_weights={"y": 3.0}, hidden=8)
     assert named.options["class_weights"] == [1.0, 3.0]
+    # A batch in which no class counts is no loss, not no number.
+    some = models.SequenceClassifier.from_examples(examples, class_weights={"x": 0.0}, hidden=8)
+    assert some.loss(some.collate(some.encode_examples(examples)[:9])).item() == 0.0
 
 
 def test_regressor(tmp_path):

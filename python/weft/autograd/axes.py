@@ -1,4 +1,4 @@
-"""Which axis is meant: every function that takes `dim` reads it here, before work starts."""
+"""Which axis is meant: functions over `dim` read it here, before work starts."""
 
 from __future__ import annotations
 

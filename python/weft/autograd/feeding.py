@@ -120,7 +120,7 @@ class _Back:
         self.combine = _native.pack(decoder.combine[0]._array)
         self.query = None if decoder.query is None else _native.pack(decoder.query._array)
         self.with_bias = [layer[2] is not None for layer in decoder.layers]
-        #: Sums over the steps of gradients of keys, values, energy and, where the tape is kept, of each layer's weights.
+        #: Sums over the steps of gradients of keys, energy and, where the tape is kept, of each layer's weights.
         self.sums: dict[Any, np.ndarray] = {}
 
     def add(self, name: Any, gradient: np.ndarray) -> None:
@@ -154,10 +154,7 @@ class _Back:
             dx.append(d_top[:, :width])
             d_fed = contiguous(d_top[:, width:])
         d_hidden = [np.stack([d for d in states if d is not None]) for states in dh]
-        # Of the values once for all steps: Wᵀ · dC of each source, instead of a product of one row a step.
-        weights = np.concatenate([s.weights for s in steps], 1)
-        self.sums["values"] = multiply(weights.swapaxes(1, 2), np.stack(looked[::-1], 1))
-        return [np.stack(dx[::-1], 1), d_fed, *d_hidden, *self.weights(before[::-1], asked[::-1])]
+        return [np.stack(dx[::-1], 1), d_fed, *d_hidden, *self.weights(before[::-1], asked[::-1], looked[::-1])]
 
     def attend(self, step: _Step, d_context: np.ndarray) -> np.ndarray:
         """The gradient of a step's query; those of keys and energy are added up."""
@@ -184,12 +181,14 @@ class _Back:
                 self.add((i, name), gradient)
         return dx[0]
 
-    def weights(self, before: list[np.ndarray], asked: list[np.ndarray]) -> list[np.ndarray | None]:
+    def weights(self, before: list[np.ndarray], asked: list[np.ndarray], looked: list[np.ndarray]) -> list[np.ndarray | None]:
         """Gradients of values, keys, W_c, its bias, W_a, the energy and each layer's weights."""
         steps, sums = self.steps, self.sums
         d = np.concatenate(before)
+        # Of the values: Wᵀ · dC of each source, instead of a product of one row a step.
+        looks = np.concatenate([s.weights for s in steps], 1).swapaxes(1, 2)
         found: list[np.ndarray | None] = [
-            sums["values"], sums["keys"], multiply(d.T, np.concatenate([s.joined for s in steps])), sum_array(d, [0]),
+            multiply(looks, np.stack(looked, 1)), sums["keys"], multiply(d.T, np.concatenate([s.joined for s in steps])), sum_array(d, [0]),
             multiply(np.concatenate(asked).T, np.concatenate([s.output for s in steps])) if asked else None,
             None if self.energy is None else sums["energy"],
         ]  # fmt: skip

@@ -57,30 +57,12 @@ def _min(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 def _argmax(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Where the maximum stands; the first of equal ones."""
-    axis = None if dim is None else one_axis("argmax", dim, a.ndim)
-    return Tensor(np.argmax(a._array, axis=axis if a.ndim else None, keepdims=keepdim))
+    return reduction.place(a, dim, keepdim, True)
 
 
 def _argmin(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Where the minimum stands; the first of equal ones."""
-    axis = None if dim is None else one_axis("argmin", dim, a.ndim)
-    return Tensor(np.argmin(a._array, axis=axis if a.ndim else None, keepdims=keepdim))
-
-
-def _variance(a: Tensor, dim: Any = None, keepdim: bool = False, *, correction: float = 1.0) -> Tensor:
-    """The mean square distance from the mean, over n − correction; over all axes, one or several."""
-    return reduction.variance(a, dim, correction, keepdim)
-
-
-def _deviation(a: Tensor, dim: Any = None, keepdim: bool = False, *, correction: float = 1.0) -> Tensor:
-    """The square root of `var`."""
-    return elementwise.sqrt(reduction.variance(a, dim, correction, keepdim))
-
-
-def _unbind(a: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """The slices along an axis, without it."""
-    axis = one_axis("unbind", dim, a.ndim)
-    return tuple(a[(slice(None),) * axis + (i,)] for i in range(a.shape[axis]))
+    return reduction.place(a, dim, keepdim, False)
 
 
 def _any(a: Tensor) -> Tensor:
@@ -176,15 +158,15 @@ METHODS: dict[str, Any] = {
     "min": _min,
     "argmax": _argmax,
     "argmin": _argmin,
-    "var": _variance,
-    "std": _deviation,
+    "var": reduction.variance,
+    "std": reduction.deviation,
     "cumsum": reduction.cumulative_sum,
     "logsumexp": reduction.log_sum_exp,
     "any": _any,
     "all": _all,
     "clamp": elementwise.clamp,
     "gather": shape.gather,
-    "unbind": _unbind,
+    "unbind": shape.unbind,
     "to": _to,
     "float": _float,
     "double": _double,

@@ -68,11 +68,16 @@ def mean(a: Tensor, dim: Axis = None, keepdim: bool = False) -> Tensor:
     return sum(a, axes, keepdim) / float(math.prod(a.shape[i] for i in axes))
 
 
-def variance(a: Tensor, dim: Axis = None, correction: float = 1.0, keepdim: bool = False) -> Tensor:
+def variance(a: Tensor, dim: Axis = None, keepdim: bool = False, *, correction: float = 1.0) -> Tensor:
     """Σ (a − mean)² / (n − correction), over all axes, one or several."""
     axes = some_axes("var", dim, a.ndim)
     apart = a - mean(a, axes, True)
     return sum(apart * apart, axes, keepdim) / float(max(math.prod(a.shape[i] for i in axes) - correction, 0.0))
+
+
+def deviation(a: Tensor, dim: Axis = None, keepdim: bool = False, *, correction: float = 1.0) -> Tensor:
+    """The square root of `variance`."""
+    return variance(a, dim, keepdim, correction=correction).sqrt()
 
 
 def cumulative_sum(a: Tensor, dim: int) -> Tensor:
@@ -123,6 +128,12 @@ def extreme(a: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor 
     else:
         where = indices
     return Extreme(record(name, values, (a,), rule), Tensor(where))
+
+
+def place(a: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor:
+    """Where the maximum or minimum stands, of all elements or along an axis; the first of equal ones."""
+    axis = None if dim is None else one_axis("argmax" if largest else "argmin", dim, a.ndim)
+    return Tensor((np.argmax if largest else np.argmin)(a._array, axis=axis if a.ndim else None, keepdims=keepdim))
 
 
 def top_k_array(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -144,6 +144,14 @@ def split(a: Tensor, sizes: int | Sequence[int], dim: int = 0) -> tuple[Tensor, 
     return tuple(record_many("split", arrays, (a,), rule))
 
 
+def unbind(a: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The slices along an axis, without it."""
+    axis = one_axis("unbind", dim, a.ndim)
+    if not a.ndim:
+        raise ShapeError("[unbind] expected a tensor with axes, got a single number")
+    return tuple(index(a, (slice(None),) * axis + (i,)) for i in range(a.shape[axis]))
+
+
 def chunk(a: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Cut into at most `chunks` equal pieces."""
     if chunks < 1:

@@ -108,7 +108,11 @@ class SequenceClassifier(LabelledModel):
     def loss(self, batch: LabelledBatch, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy; with class weights the weighted mean."""
         logits = self.forward(batch)
-        return F.cross_entropy(logits, batch.targets, self.weights, label_smoothing=label_smoothing)
+        if self.weights is None:
+            return F.cross_entropy(logits, batch.targets, label_smoothing=label_smoothing)
+        # A batch may hold classes of weight 0 alone, whose mean would be no number.
+        total = F.cross_entropy(logits, batch.targets, self.weights, reduction="sum", label_smoothing=label_smoothing)
+        return total / float(self.weights[batch.targets].sum(dtype=np.float64) or 1.0)
 
     def measure(self, examples: Sequence[Any]) -> Measured:
         """Loss, accuracy, and three samples."""

@@ -16,7 +16,7 @@ class LRScheduler:
         if warmup < 0:
             raise range_error("lr_scheduler", "warmup", "a whole number of at least 0", warmup)
         self.optimizer, self.warmup = optimizer, warmup
-        self.base_lrs = [g.setdefault("initial_lr", g["lr"]) for g in optimizer.param_groups]
+        self.base_lrs: list[float] = []
         self.last_step = 0
         self._apply()
 
@@ -27,7 +27,9 @@ class LRScheduler:
     def _apply(self) -> None:
         n = self.last_step
         share = (n + 1) / (self.warmup + 1) if n < self.warmup else self.factor(n)
-        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+        groups = self.optimizer.param_groups
+        self.base_lrs += [g.setdefault("initial_lr", g["lr"]) for g in groups[len(self.base_lrs) :]]
+        for group, base in zip(groups, self.base_lrs, strict=True):
             group["lr"] = base * share
 
     def step(self) -> None:

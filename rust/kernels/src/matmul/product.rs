@@ -118,7 +118,7 @@ fn multiply<T: Real>(
     if threads == 1 {
         return job.run(0..c.rows, 0..panels);
     }
-    // What every thread reads, and perhaps packs, when rows or columns are cut: the cheaper of the two.
+    // What every thread reads when rows or columns are cut: the cheaper of the two. Packing reads, writes, and reads again from further off.
     let costs = |packed: bool, numbers: usize| if packed { numbers } else { 4 * numbers };
     let a_again = costs(a.col_stride == 1, c.rows * k);
     let b_again = costs(matches!(b, Right::Packed(_)) || job.in_place(c.rows), k * n);

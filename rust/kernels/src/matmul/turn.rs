@@ -1,4 +1,4 @@
-//! A matrix turned over: gradients of weights are formed as [K, N], as the products like it, and stored as [N, K].
+//! A matrix turned over: gradients of weights are formed as `[K, N]`, which their products do fastest, and stored as `[N, K]`.
 
 use crate::Real;
 use crate::parallel::{self, Shared};
@@ -21,7 +21,7 @@ pub(crate) fn turn<T: Real>(from: &[T], k: usize, rows: &[usize], to: &mut [T]) 
             for left in (0..k).step_by(SQUARE) {
                 let right = k.min(left + SQUARE);
                 for (column, &row) in (first..).zip(rows).filter(|(_, row)| **row != usize::MAX) {
-                    // SAFETY: each row belongs to one column, and so to one thread; all rows exist (above).
+                    // SAFETY: the caller names each row once, so that it belongs to one thread; all rows exist (above).
                     let to = unsafe { to.slice(row * k + left..row * k + right) };
                     for (i, value) in (left..).zip(to) {
                         *value = from[i * columns + column];

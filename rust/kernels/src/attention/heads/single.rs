@@ -1,5 +1,5 @@
-//! One row on one block of keys in one pass: what a step of a decoder is made of. A tile of one row would spend ten times its arithmetic
-//! on the calls of two products and on the numerators between them. The chains are the tile's, so the bits are.
+//! One row on one block of keys in one pass: what a step of a decoder is made of. It saves the calls of a tile's two products and of the
+//! numerators between them. The chains are the tile's, so the bits are.
 
 use super::operands::Columns;
 use super::softmax::{Block, Numerators, Tile};
