@@ -4,7 +4,7 @@ use crate::elementwise::{Map, map, map_in_place};
 use crate::error::check_length;
 use crate::parallel::{self, Shared};
 use crate::{Real, Result};
-use weft_simd::{Isa, Kernel, Lanes, dispatch, maths};
+use weft_simd::{AHEAD, Isa, Kernel, Lanes, dispatch, maths};
 
 /// An activation of single numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,14 +113,18 @@ pub fn backward<T: Real>(f: Activation, saved: &[T], dy: &[T], dx: &mut [T]) -> 
     }
 }
 
-/// Largest element of a row, −∞ for an empty one; NaN where the row has one.
+/// Largest element of a row, −∞ for an empty one; of a row with a NaN any number or NaN.
 #[inline(always)]
-pub(crate) unsafe fn row_max<L: Lanes>(x: *const L::Elem, n: usize) -> L::Elem {
-    let lowest = L::splat(L::Elem::NEG_INFINITY);
-    let mut best = lowest;
+pub(crate) unsafe fn row_max<L: Lanes<Vector = L>>(x: *const L::Elem, n: usize) -> L::Elem {
+    let mut several = L::Step::splat(L::Elem::NEG_INFINITY);
     let mut i = 0;
     // SAFETY: the caller promises n readable elements.
     unsafe {
+        while i + L::Step::WIDTH <= n {
+            several = several.max(L::Step::load(x.add(i)));
+            i += L::Step::WIDTH;
+        }
+        let mut best = several.largest();
         while i + L::WIDTH <= n {
             best = best.max(L::load(x.add(i)));
             i += L::WIDTH;
@@ -148,17 +152,34 @@ pub(crate) fn row_sum<L: Lanes>(n: usize, mut f: impl FnMut(usize, usize) -> L) 
     sum.fold_add()
 }
 
-/// y = e^(x − shift) for one row of `n`, and its sum as [`row_sum`] forms it. Loops that hold an exponential are written out: a closure of
-/// that size is not inlined, and outside of the function that has the instruction set every vector operation is a call.
+/// y = e^(x − shift) for one row of `n`, and its sum lane by lane as [`row_sum`] forms it. Loops that hold an exponential are written out: a
+/// closure of that size is not inlined, and outside of the function that has the instruction set every vector operation is a call.
+///
+/// With `ASK` the lines of x and y that come 2 KiB later are asked for: where rows come from far and go far.
 ///
 /// # Safety
 /// `n` readable and writable elements; y may be x.
 #[inline(always)]
-pub(crate) unsafe fn exp_row<L: Lanes>(x: *const L::Elem, y: *mut L::Elem, n: usize, shift: L) -> L::Elem {
+pub(crate) unsafe fn exp_lanes<L: Lanes<Vector = L>, const ASK: bool>(
+    x: *const L::Elem,
+    y: *mut L::Elem,
+    n: usize,
+    shift: L,
+) -> L {
     // SAFETY: the caller promises n elements.
     unsafe {
         let mut sum = L::zero();
         let mut i = 0;
+        while i + L::Step::WIDTH <= n {
+            if ASK {
+                L::Step::ask(x.wrapping_add(i + AHEAD * L::WIDTH));
+                L::Step::ask(y.wrapping_add(i + AHEAD * L::WIDTH));
+            }
+            let e = maths::exp_nonpositive(L::Step::load(x.add(i)).sub(L::Step::all(shift)));
+            e.store(y.add(i));
+            sum = e.add_to(sum);
+            i += L::Step::WIDTH;
+        }
         while i + L::WIDTH <= n {
             let e = maths::exp_nonpositive(L::load(x.add(i)).sub(shift));
             e.store(y.add(i));
@@ -170,13 +191,23 @@ pub(crate) unsafe fn exp_row<L: Lanes>(x: *const L::Elem, y: *mut L::Elem, n: us
             // Lanes behind the end hold exp(0 − max): what was stored is read back with zeros there.
             sum = sum.add(L::load_first(y.add(i), n - i));
         }
-        sum.fold_add()
+        sum
     }
+}
+
+/// [`exp_lanes`], and the sum of its lanes.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(crate) unsafe fn exp_row<L: Lanes<Vector = L>>(x: *const L::Elem, y: *mut L::Elem, n: usize, shift: L) -> L::Elem {
+    // SAFETY: passed on to the caller.
+    unsafe { exp_lanes::<L, true>(x, y, n, shift).fold_add() }
 }
 
 /// In place: y = softmax(x) for one row of `n`; an empty row or one of −∞ alone becomes zeros.
 #[inline(always)]
-pub(crate) unsafe fn softmax_row<L: Lanes>(x: *const L::Elem, y: *mut L::Elem, n: usize) {
+pub(crate) unsafe fn softmax_row<L: Lanes<Vector = L>>(x: *const L::Elem, y: *mut L::Elem, n: usize) {
     // SAFETY: the caller promises n readable and writable elements.
     unsafe {
         let largest = row_max::<L>(x, n);
@@ -188,6 +219,10 @@ pub(crate) unsafe fn softmax_row<L: Lanes>(x: *const L::Elem, y: *mut L::Elem, n
         let total = exp_row::<L>(x, y, n, shift);
         let scale = L::splat(L::Elem::ONE / total);
         let mut i = 0;
+        while i + L::Step::WIDTH <= n {
+            L::Step::load(y.add(i)).mul(L::Step::all(scale)).store(y.add(i));
+            i += L::Step::WIDTH;
+        }
         while i < n {
             let count = L::WIDTH.min(n - i);
             L::load_first(y.add(i), count).mul(scale).store_first(y.add(i), count);
@@ -198,7 +233,7 @@ pub(crate) unsafe fn softmax_row<L: Lanes>(x: *const L::Elem, y: *mut L::Elem, n
 
 /// log Σ e^x of one row.
 #[inline(always)]
-pub(crate) unsafe fn log_sum_exp<L: Lanes>(x: *const L::Elem, n: usize) -> L::Elem {
+pub(crate) unsafe fn log_sum_exp<L: Lanes<Vector = L>>(x: *const L::Elem, n: usize) -> L::Elem {
     // SAFETY: the caller promises n readable elements.
     unsafe {
         let largest = row_max::<L>(x, n);
@@ -208,6 +243,11 @@ pub(crate) unsafe fn log_sum_exp<L: Lanes>(x: *const L::Elem, n: usize) -> L::El
         let shift = L::splat(largest);
         let mut sum = L::zero();
         let mut i = 0;
+        while i + L::Step::WIDTH <= n {
+            L::Step::ask(x.wrapping_add(i + AHEAD * L::WIDTH));
+            sum = maths::exp_nonpositive(L::Step::load(x.add(i)).sub(L::Step::all(shift))).add_to(sum);
+            i += L::Step::WIDTH;
+        }
         while i + L::WIDTH <= n {
             sum = sum.add(maths::exp_nonpositive(L::load(x.add(i)).sub(shift)));
             i += L::WIDTH;
@@ -255,7 +295,13 @@ impl<T: Real> Kernel for Rows<'_, T> {
                         Form::Softmax => softmax_row::<T::On<I>>(a, out, n),
                         Form::LogSoftmax => {
                             let shift = <T::On<I>>::splat(log_sum_exp::<T::On<I>>(a, n));
-                            each::<T::On<I>>(n, |i, c| <T::On<I>>::load_first(a.add(i), c).sub(shift).store_first(out.add(i), c));
+                            let mut i = 0;
+                            while i < n {
+                                let c = T::WIDTH.min(n - i);
+                                <T::On<I>>::ask(out.wrapping_add(i + AHEAD * T::WIDTH));
+                                <T::On<I>>::load_first(a.add(i), c).sub(shift).store_first(out.add(i), c);
+                                i += c;
+                            }
                         }
                     }
                     continue;
@@ -271,6 +317,7 @@ impl<T: Real> Kernel for Rows<'_, T> {
                         let mut i = 0;
                         while i < n {
                             let c = T::WIDTH.min(n - i);
+                            <T::On<I>>::ask(out.wrapping_add(i + AHEAD * T::WIDTH));
                             let p = maths::exp(<T::On<I>>::load_first(a.add(i), c));
                             p.fma(total, <T::On<I>>::load_first(b.add(i), c)).store_first(out.add(i), c);
                             i += c;
@@ -289,20 +336,14 @@ pub(crate) unsafe fn softmax_row_backward<L: Lanes>(y: *const L::Elem, dy: *cons
     unsafe {
         let dot = row_sum::<L>(n, |i, c| L::load_first(y.add(i), c).mul(L::load_first(dy.add(i), c)));
         let dot = L::splat(dot);
-        each::<L>(n, |i, c| {
+        let mut i = 0;
+        while i < n {
+            let c = L::WIDTH.min(n - i);
+            L::ask(dx.wrapping_add(i + AHEAD * L::WIDTH));
             let (p, g) = (L::load_first(y.add(i), c), L::load_first(dy.add(i), c));
             p.mul(g.sub(dot)).store_first(dx.add(i), c);
-        });
-    }
-}
-
-#[inline(always)]
-fn each<L: Lanes>(n: usize, mut f: impl FnMut(usize, usize)) {
-    let mut i = 0;
-    while i < n {
-        let count = L::WIDTH.min(n - i);
-        f(i, count);
-        i += count;
+            i += c;
+        }
     }
 }
 

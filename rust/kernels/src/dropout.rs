@@ -5,7 +5,7 @@ use crate::error::check_length;
 use crate::parallel::{self, Shared};
 use crate::random::Stream;
 use crate::{Real, Result};
-use weft_simd::{Isa, Kernel, Lanes, dispatch};
+use weft_simd::{AHEAD, Isa, Kernel, Lanes, dispatch};
 
 struct Drop<'a, T> {
     stream: Stream,
@@ -39,6 +39,8 @@ impl<T: Real> Kernel for Drop<'_, T> {
             let mut j = i;
             while j < end {
                 let n = T::WIDTH.min(end - j);
+                <T::On<I>>::ask(self.x.wrapping_add(j + AHEAD * T::WIDTH));
+                <T::On<I>>::ask(self.y.as_ptr().wrapping_add(j + AHEAD * T::WIDTH));
                 // SAFETY: n numbers are left in x, y and the mask.
                 unsafe {
                     let m = <T::On<I>>::load_first(mask.as_ptr().add(lead + j - i), n);

@@ -5,45 +5,12 @@
 use crate::error::check_length;
 use crate::parallel::{self, Shared};
 use crate::{Real, Result};
-use weft_simd::{Isa, Kernel, Lanes, dispatch, maths};
+use weft_simd::{AHEAD, Isa, Kernel, Lanes, dispatch, maths};
 
 /// A function of `N` numbers, written on lanes.
 pub(crate) trait Map<const N: usize>: Sync {
     /// Mark implementations `#[inline(always)]`.
     fn apply<L: Lanes>(&self, x: [L; N]) -> L;
-}
-
-struct Pass<'a, T, M, const N: usize> {
-    map: &'a M,
-    inputs: [&'a [T]; N],
-    output: &'a mut [T],
-}
-
-impl<T: Real, M: Map<N>, const N: usize> Kernel for Pass<'_, T, M, N> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        let len = self.output.len();
-        let mut i = 0;
-        // SAFETY: `map` has checked that all slices are as long as the output; each step stays below `len`.
-        unsafe {
-            while i + T::WIDTH <= len {
-                let mut x = [<T::On<I>>::zero(); N];
-                for (value, input) in x.iter_mut().zip(&self.inputs) {
-                    *value = <T::On<I>>::load(input.as_ptr().add(i));
-                }
-                self.map.apply(x).store(self.output.as_mut_ptr().add(i));
-                i += T::WIDTH;
-            }
-            if i < len {
-                let mut x = [<T::On<I>>::zero(); N];
-                for (value, input) in x.iter_mut().zip(&self.inputs) {
-                    *value = <T::On<I>>::load_first(input.as_ptr().add(i), len - i);
-                }
-                self.map.apply(x).store_first(self.output.as_mut_ptr().add(i), len - i);
-            }
-        }
-    }
 }
 
 /// `output[i] = map(inputs[0][i], …)`. `weight` says how many memory passes the function's arithmetic is worth.
@@ -60,9 +27,11 @@ pub(crate) fn map<T: Real, M: Map<N>, const N: usize>(
     let shared = Shared(output.as_mut_ptr());
     let bytes = size_of_val(output) * (N + 1) * weight;
     parallel::over_ranges(output.len(), bytes, |range| {
-        // SAFETY: ranges of different threads are disjoint.
-        let output = unsafe { shared.slice(range.clone()) };
-        dispatch(Pass { map: f, inputs: inputs.map(|x| &x[range.clone()]), output });
+        // SAFETY: the lengths are equal, and ranges of different threads disjoint.
+        unsafe {
+            let output = shared.slice(range.clone());
+            map_raw(f, inputs.map(|x| x[range.clone()].as_ptr()), output.as_mut_ptr(), output.len());
+        }
     });
     Ok(())
 }
@@ -79,17 +48,35 @@ impl<T: Real, M: Map<N>, const N: usize> Kernel for Raw<'_, T, M, N> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         let mut i = 0;
-        while i < self.len {
-            let n = T::WIDTH.min(self.len - i);
-            let mut x = [<T::On<I>>::zero(); N];
-            // SAFETY: the caller of `map_raw` promises `len` numbers behind every pointer.
-            unsafe {
-                for (value, input) in x.iter_mut().zip(&self.inputs) {
-                    *value = <T::On<I>>::load_first(input.add(i), n);
-                }
-                self.map.apply(x).store_first(self.output.add(i), n);
+        while i + <T::On<I> as Lanes>::Step::WIDTH <= self.len {
+            for input in &self.inputs {
+                <T::On<I> as Lanes>::Step::ask(input.wrapping_add(i + AHEAD * T::WIDTH));
             }
-            i += n;
+            <T::On<I> as Lanes>::Step::ask(self.output.wrapping_add(i + AHEAD * T::WIDTH));
+            self.step::<<T::On<I> as Lanes>::Step>(i, <T::On<I> as Lanes>::Step::WIDTH);
+            i += <T::On<I> as Lanes>::Step::WIDTH;
+        }
+        while i + T::WIDTH <= self.len {
+            self.step::<T::On<I>>(i, T::WIDTH);
+            i += T::WIDTH;
+        }
+        if i < self.len {
+            self.step::<T::On<I>>(i, self.len - i);
+        }
+    }
+}
+
+impl<T: Real, M: Map<N>, const N: usize> Raw<'_, T, M, N> {
+    /// The `n` numbers from the i-th on.
+    #[inline(always)]
+    fn step<L: Lanes<Elem = T>>(&self, i: usize, n: usize) {
+        let mut x = [L::zero(); N];
+        // SAFETY: the caller of `map_raw` promises `len` numbers behind every pointer, and i + n is at most that.
+        unsafe {
+            for (value, input) in x.iter_mut().zip(&self.inputs) {
+                *value = L::load_first(input.add(i), n);
+            }
+            self.map.apply(x).store_first(self.output.add(i), n);
         }
     }
 }

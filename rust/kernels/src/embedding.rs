@@ -3,6 +3,8 @@
 use crate::error::{check_indices, check_length};
 use crate::parallel::{self, Shared, threads_for_bytes};
 use crate::{Real, Result};
+use std::ops::Range;
+use weft_simd::{AHEAD, Isa, Kernel, Lanes, dispatch};
 
 /// `y[n, :] = table[indices[n], :]`.
 ///
@@ -19,6 +21,58 @@ pub fn forward<T: Real>(table: &[T], dim: usize, indices: &[i64], y: &mut [T]) -
         }
     });
     Ok(())
+}
+
+/// Sums of some rows of the table: a few vectors of a row stay in registers while its positions pass.
+struct Sums<'a, T> {
+    dim: usize,
+    rows: Range<usize>,
+    /// Where the positions of each row of the table begin.
+    starts: &'a [usize],
+    positions: &'a [u32],
+    dy: &'a [T],
+    /// The first of these rows.
+    grad: *mut T,
+}
+
+impl<T: Real> Kernel for Sums<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let first = self.rows.start;
+        for v in self.rows.clone() {
+            let mut i = 0;
+            while i + <T::On<I> as Lanes>::Step::WIDTH <= self.dim {
+                self.columns::<<T::On<I> as Lanes>::Step>(first, v, i, <T::On<I> as Lanes>::Step::WIDTH);
+                i += <T::On<I> as Lanes>::Step::WIDTH;
+            }
+            while i < self.dim {
+                let n = T::WIDTH.min(self.dim - i);
+                self.columns::<T::On<I>>(first, v, i, n);
+                i += n;
+            }
+        }
+    }
+}
+
+impl<T: Real> Sums<'_, T> {
+    /// `n` columns of row v from the i-th on, at most the lanes of V.
+    #[inline(always)]
+    fn columns<V: Lanes<Elem = T>>(&self, first: usize, v: usize, i: usize, n: usize) {
+        let (dy, to) = (self.dy.as_ptr(), self.grad.wrapping_add((v - first) * self.dim + i));
+        V::ask(to.wrapping_add(AHEAD * T::WIDTH));
+        // Positions are anywhere: the first two of the next row of the table.
+        for &next in self.positions[self.starts[v + 1]..].iter().take(2) {
+            V::ask(dy.wrapping_add(next as usize * self.dim + i));
+        }
+        let mut sum = V::zero();
+        for &position in &self.positions[self.starts[v]..self.starts[v + 1]] {
+            // SAFETY: every position has a row of dy, and n columns are left in it.
+            sum = sum.add(unsafe { V::load_first(dy.add(position as usize * self.dim + i), n) });
+        }
+        // SAFETY: n columns are left in the row, which is this thread's own.
+        unsafe { sum.store_first(to, n) };
+    }
 }
 
 /// `grad[v, :] = Σ dy[n, :]` over the positions n that hold v, in ascending n (a stable counting sort), `padding` left out.
@@ -54,17 +108,10 @@ pub fn backward<T: Real>(dim: usize, indices: &[i64], padding: Option<i64>, dy: 
             i if i == threads => rows,
             i => starts.partition_point(|&s| s < positions.len() * i / threads).min(rows),
         };
-        for v in bound(thread)..bound(thread + 1) {
-            // SAFETY: every row of the table belongs to one thread.
-            let row = unsafe { shared.slice(v * dim..(v + 1) * dim) };
-            row.fill(T::ZERO);
-            for &n in &positions[starts[v]..starts[v + 1]] {
-                let from = &dy[n as usize * dim..(n as usize + 1) * dim];
-                for (sum, &value) in row.iter_mut().zip(from) {
-                    *sum += value;
-                }
-            }
-        }
+        let rows = bound(thread)..bound(thread + 1);
+        // SAFETY: every row of the table belongs to one thread.
+        let grad = unsafe { shared.slice(rows.start * dim..rows.end * dim) };
+        dispatch(Sums { dim, rows, starts: &starts, positions: &positions, dy, grad: grad.as_mut_ptr() });
     });
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! Layer norm (Ba et al. 2016, eq. 4) and RMS norm (Zhang & Sennrich 2019, eq. 4) over rows, with the residual add in front.
 
-use crate::activation::row_sum;
 use crate::error::check_length;
 use crate::parallel::{self, Shared};
 use crate::reduction;
@@ -20,6 +19,9 @@ pub enum Norm {
 /// Rows whose share of the parameters' gradients is summed in the first-level cache; the blocks' sums are added in order (rule R4).
 const BLOCK: usize = 32;
 
+/// Most rows in step.
+pub(crate) const MOST_ABREAST: usize = 4;
+
 /// What is normalised and how.
 #[derive(Clone, Copy)]
 pub struct Rows<'a, T> {
@@ -33,70 +35,109 @@ pub struct Rows<'a, T> {
     pub gain: &'a [T],
 }
 
+/// Some rows; pointers stand at the first of them.
 struct Forward<'a, T> {
     of: Rows<'a, T>,
+    rows: usize,
     epsilon: T,
     residual: &'a [T],
     shift: &'a [T],
-    sum: &'a mut [T],
-    y: &'a mut [T],
-    means: &'a mut [T],
-    deviations: &'a mut [T],
+    sum: *mut T,
+    y: *mut T,
+    means: *mut T,
+    deviations: *mut T,
 }
 
 impl<T: Real> Kernel for Forward<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let n = self.of.cols;
+        let mut row = 0;
+        while row + <T::On<I> as Lanes>::Step::VECTORS <= self.rows {
+            self.abreast::<<T::On<I> as Lanes>::Step>(row);
+            row += <T::On<I> as Lanes>::Step::VECTORS;
+        }
+        while row < self.rows {
+            self.abreast::<T::On<I>>(row);
+            row += 1;
+        }
+    }
+}
+
+impl<T: Real> Forward<'_, T> {
+    /// As many rows in step as V has vectors: the sums of one row alone are a chain that waits for itself.
+    #[inline(always)]
+    fn abreast<V: Lanes<Elem = T>>(&self, row: usize) {
+        let (n, layer) = (self.of.cols, self.of.norm == Norm::Layer);
         let count = T::from_f64(n as f64);
-        let layer = self.of.norm == Norm::Layer;
-        for row in 0..self.deviations.len() {
-            // SAFETY: x, residual, sum and y hold whole rows; gain and shift hold one row, or nothing.
-            unsafe {
-                let mut x = self.of.x.as_ptr().add(row * n);
-                let y = self.y.as_mut_ptr().add(row * n);
-                if !self.residual.is_empty() {
-                    let (more, sum) = (self.residual.as_ptr().add(row * n), self.sum.as_mut_ptr().add(row * n));
-                    let mut i = 0;
-                    while i < n {
-                        let c = T::WIDTH.min(n - i);
-                        let total = <T::On<I>>::load_first(x.add(i), c).add(<T::On<I>>::load_first(more.add(i), c));
-                        total.store_first(sum.add(i), c);
-                        i += c;
-                    }
-                    x = sum;
-                }
-                let mean =
-                    if layer { row_sum::<T::On<I>>(n, |i, c| <T::On<I>>::load_first(x.add(i), c)) / count } else { T::ZERO };
-                let m = <T::On<I>>::splat(mean);
-                // Centred first: the difference of mean square and squared mean would cancel. Lanes behind the end are zeros.
-                let square = row_sum::<T::On<I>>(n, |i, c| {
-                    let d = <T::On<I>>::load_first(x.add(i), c).sub(m);
-                    d.store_first(y.add(i), c);
-                    let d = if c == T::WIDTH { d } else { <T::On<I>>::load_first(y.add(i), c) };
-                    d.mul(d)
-                });
-                let inverse = T::ONE / (square / count + self.epsilon).sqrt();
-                let scale = <T::On<I>>::splat(inverse);
-                let mut i = 0;
+        // SAFETY: x, residual, sum and y hold whole rows; gain and shift hold one row, or nothing.
+        unsafe {
+            let mut x = self.of.x.as_ptr().add(row * n);
+            let y = self.y.add(row * n);
+            let mut lanes = V::zero();
+            let mut i = 0;
+            if !self.residual.is_empty() {
+                let (more, sum) = (self.residual.as_ptr().add(row * n), self.sum.add(row * n));
                 while i < n {
                     let c = T::WIDTH.min(n - i);
-                    let mut value = <T::On<I>>::load_first(y.add(i), c).mul(scale);
-                    if !self.of.gain.is_empty() {
-                        value = value.mul(<T::On<I>>::load_first(self.of.gain.as_ptr().add(i), c));
-                    }
-                    if !self.shift.is_empty() {
-                        value = value.add(<T::On<I>>::load_first(self.shift.as_ptr().add(i), c));
-                    }
-                    value.store_first(y.add(i), c);
+                    V::ask_rows(sum.wrapping_add(i + V::VECTORS * n), n);
+                    let total = V::load_rows(x.add(i), n, c).add(V::load_rows(more.add(i), n, c));
+                    total.store_rows(sum.add(i), n, c);
                     i += c;
                 }
-                if layer {
-                    self.means[row] = mean;
-                }
-                self.deviations[row] = inverse;
+                x = sum;
             }
+            let mut means = [T::ZERO; MOST_ABREAST];
+            if layer {
+                i = 0;
+                while i < n {
+                    let c = T::WIDTH.min(n - i);
+                    lanes = lanes.add(V::load_rows(x.add(i), n, c));
+                    i += c;
+                }
+                lanes.fold_add_rows(means.as_mut_ptr());
+                means = means.map(|sum| sum / count);
+            }
+            let mean = V::splat_rows(means.as_ptr());
+            // Centred first: the difference of mean square and squared mean would cancel.
+            lanes = V::zero();
+            i = 0;
+            while i < n {
+                let c = T::WIDTH.min(n - i);
+                // For the last pass.
+                V::ask_rows(y.add(i), n);
+                let mut d = V::load_rows(x.add(i), n, c).sub(mean);
+                if c < T::WIDTH {
+                    // Lanes behind the end become zeros.
+                    d.store_rows(y.add(i), n, c);
+                    d = V::load_rows(y.add(i).cast_const(), n, c);
+                }
+                lanes = lanes.add(d.mul(d));
+                i += c;
+            }
+            let mut inverses = [T::ZERO; MOST_ABREAST];
+            lanes.fold_add_rows(inverses.as_mut_ptr());
+            inverses = inverses.map(|square| T::ONE / (square / count + self.epsilon).sqrt());
+            let inverse = V::splat_rows(inverses.as_ptr());
+            i = 0;
+            while i < n {
+                let c = T::WIDTH.min(n - i);
+                // The rows that come next.
+                V::ask_rows(self.of.x.as_ptr().wrapping_add((row + V::VECTORS) * n + i), n);
+                let mut value = V::load_rows(x.add(i), n, c).sub(mean).mul(inverse);
+                if !self.of.gain.is_empty() {
+                    value = value.mul(V::load_rows(self.of.gain.as_ptr().add(i), 0, c));
+                }
+                if !self.shift.is_empty() {
+                    value = value.add(V::load_rows(self.shift.as_ptr().add(i), 0, c));
+                }
+                value.store_rows(y.add(i), n, c);
+                i += c;
+            }
+            if layer {
+                self.means.add(row).copy_from_nonoverlapping(means.as_ptr(), V::VECTORS);
+            }
+            self.deviations.add(row).copy_from_nonoverlapping(inverses.as_ptr(), V::VECTORS);
         }
     }
 }
@@ -134,10 +175,11 @@ pub fn forward<T: Real>(
         let part = |index: usize, range: std::ops::Range<usize>| {
             let (pointer, len) = &shared[index];
             // SAFETY: rows of different threads are disjoint.
-            if *len == 0 { &mut [][..] } else { unsafe { pointer.slice(range) } }
+            if *len == 0 { std::ptr::null_mut() } else { unsafe { pointer.slice(range) }.as_mut_ptr() }
         };
         dispatch(Forward {
             of: Rows { x: &of.x[span.clone()], ..of },
+            rows: range.len(),
             epsilon: T::from_f64(epsilon),
             residual: if residual.is_empty() { residual } else { &residual[span.clone()] },
             shift,
@@ -156,55 +198,91 @@ struct Backward<'a, T> {
     deviations: &'a [T],
     dy: &'a [T],
     more: &'a [T],
-    dx: &'a mut [T],
-    /// Sums of dy·x̂ and of dy over these rows `[D]`, or empty.
-    d_gain: &'a mut [T],
-    d_shift: &'a mut [T],
+    dx: *mut T,
+    /// Sums of dy·x̂ and of dy over these rows `[D]`, or null.
+    d_gain: *mut T,
+    d_shift: *mut T,
 }
 
 impl<T: Real> Kernel for Backward<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let n = self.of.cols;
+        let rows = self.deviations.len();
+        let mut row = 0;
+        while row + <T::On<I> as Lanes>::Step::VECTORS <= rows {
+            self.abreast::<<T::On<I> as Lanes>::Step>(row);
+            row += <T::On<I> as Lanes>::Step::VECTORS;
+        }
+        while row < rows {
+            self.abreast::<T::On<I>>(row);
+            row += 1;
+        }
+    }
+}
+
+impl<T: Real> Backward<'_, T> {
+    /// As many rows in step as V has vectors; their shares of the parameters' gradients one after the other.
+    #[inline(always)]
+    fn abreast<V: Lanes<Elem = T>>(&self, row: usize) {
+        let (n, layer) = (self.of.cols, self.of.norm == Norm::Layer);
         let count = T::from_f64(n as f64);
-        let layer = self.of.norm == Norm::Layer;
-        for row in 0..self.deviations.len() {
-            // SAFETY: all slices hold whole rows; gain, d_gain and d_shift hold one row, or nothing.
-            unsafe {
-                let x = self.of.x.as_ptr().add(row * n);
-                let dy = self.dy.as_ptr().add(row * n);
-                let dx = self.dx.as_mut_ptr().add(row * n);
-                let mean = <T::On<I>>::splat(if layer { self.means[row] } else { T::ZERO });
-                let inverse = <T::On<I>>::splat(self.deviations[row]);
-                let gained = |i, c| {
-                    let g = <T::On<I>>::load_first(dy.add(i), c);
-                    if self.of.gain.is_empty() { g } else { g.mul(<T::On<I>>::load_first(self.of.gain.as_ptr().add(i), c)) }
-                };
-                let hat = |i, c| <T::On<I>>::load_first(x.add(i), c).sub(mean).mul(inverse);
+        // SAFETY: all arrays hold whole rows; gain, d_gain and d_shift hold one row, or nothing.
+        unsafe {
+            let x = self.of.x.as_ptr().add(row * n);
+            let dy = self.dy.as_ptr().add(row * n);
+            let dx = self.dx.add(row * n);
+            let mean = if layer { V::splat_rows(self.means.as_ptr().add(row)) } else { V::zero() };
+            let inverse = V::splat_rows(self.deviations.as_ptr().add(row));
+            let (mut a, mut b) = (V::zero(), V::zero());
+            let mut i = 0;
+            while i < n {
+                let c = T::WIDTH.min(n - i);
+                // For the second pass.
+                V::ask_rows(dx.add(i), n);
                 // Lanes behind the end hold dy = 0, so they add nothing.
-                let a = if layer { row_sum::<T::On<I>>(n, gained) / count } else { T::ZERO };
-                let b = row_sum::<T::On<I>>(n, |i, c| gained(i, c).mul(hat(i, c))) / count;
-                let (a, b) = (<T::On<I>>::splat(a), <T::On<I>>::splat(b));
-                let mut i = 0;
-                while i < n {
-                    let c = T::WIDTH.min(n - i);
-                    let (h, g) = (hat(i, c), <T::On<I>>::load_first(dy.add(i), c));
-                    let mut d = gained(i, c).sub(a).sub(h.mul(b)).mul(inverse);
-                    if !self.more.is_empty() {
-                        d = d.add(<T::On<I>>::load_first(self.more.as_ptr().add(row * n + i), c));
-                    }
-                    d.store_first(dx.add(i), c);
-                    if !self.d_gain.is_empty() {
-                        let to = self.d_gain.as_mut_ptr().add(i);
-                        <T::On<I>>::load_first(to, c).add(g.mul(h)).store_first(to, c);
-                    }
-                    if !self.d_shift.is_empty() {
-                        let to = self.d_shift.as_mut_ptr().add(i);
-                        <T::On<I>>::load_first(to, c).add(g).store_first(to, c);
-                    }
-                    i += c;
+                let mut gained = V::load_rows(dy.add(i), n, c);
+                if !self.of.gain.is_empty() {
+                    gained = gained.mul(V::load_rows(self.of.gain.as_ptr().add(i), 0, c));
                 }
+                let hat = V::load_rows(x.add(i), n, c).sub(mean).mul(inverse);
+                a = a.add(gained);
+                b = b.add(gained.mul(hat));
+                i += c;
+            }
+            let (mut sums, mut products) = ([T::ZERO; MOST_ABREAST], [T::ZERO; MOST_ABREAST]);
+            if layer {
+                a.fold_add_rows(sums.as_mut_ptr());
+            }
+            b.fold_add_rows(products.as_mut_ptr());
+            let (sums, products) = (sums.map(|sum| sum / count), products.map(|sum| sum / count));
+            let (a, b) = (V::splat_rows(sums.as_ptr()), V::splat_rows(products.as_ptr()));
+            i = 0;
+            while i < n {
+                let c = T::WIDTH.min(n - i);
+                // The rows that come next.
+                V::ask_rows(x.wrapping_add(V::VECTORS * n + i), n);
+                V::ask_rows(dy.wrapping_add(V::VECTORS * n + i), n);
+                let g = V::load_rows(dy.add(i), n, c);
+                let hat = V::load_rows(x.add(i), n, c).sub(mean).mul(inverse);
+                let mut gained = g;
+                if !self.of.gain.is_empty() {
+                    gained = gained.mul(V::load_rows(self.of.gain.as_ptr().add(i), 0, c));
+                }
+                let mut d = gained.sub(a).sub(hat.mul(b)).mul(inverse);
+                if !self.more.is_empty() {
+                    d = d.add(V::load_rows(self.more.as_ptr().add(row * n + i), n, c));
+                }
+                d.store_rows(dx.add(i), n, c);
+                if !self.d_gain.is_null() {
+                    let to = self.d_gain.add(i);
+                    g.mul(hat).add_to(V::Vector::load_first(to, c)).store_first(to, c);
+                }
+                if !self.d_shift.is_null() {
+                    let to = self.d_shift.add(i);
+                    g.add_to(V::Vector::load_first(to, c)).store_first(to, c);
+                }
+                i += c;
             }
         }
     }
@@ -250,12 +328,12 @@ pub fn backward<T: Real>(
             let span = range.start * cols..range.end * cols;
             let sum = |which: usize, wanted: bool| {
                 if !wanted {
-                    return &mut [][..];
+                    return std::ptr::null_mut();
                 }
                 // SAFETY: every block has its own sums.
                 let sum = unsafe { shared_sums[which].slice(block * cols..(block + 1) * cols) };
                 sum.fill(T::ZERO);
-                sum
+                sum.as_mut_ptr()
             };
             dispatch(Backward {
                 of: Rows { x: &of.x[span.clone()], ..of },
@@ -264,7 +342,7 @@ pub fn backward<T: Real>(
                 dy: &dy[span.clone()],
                 more: if more.is_empty() { more } else { &more[span.clone()] },
                 // SAFETY: rows of different blocks are disjoint.
-                dx: unsafe { shared_dx.slice(span) },
+                dx: unsafe { shared_dx.slice(span) }.as_mut_ptr(),
                 d_gain: sum(0, wants_gain),
                 d_shift: sum(1, wants_shift),
             });

@@ -4,7 +4,7 @@ use crate::error::check_length;
 use crate::parallel::{self, Shared, part, threads_for_bytes};
 use crate::workspace::scratch;
 use crate::{Real, Result};
-use weft_simd::{Isa, Kernel, Lanes, dispatch};
+use weft_simd::{AHEAD, Isa, Kernel, Lanes, dispatch};
 
 /// Numbers whose squares are summed before the next sum begins (rule R4).
 const CHUNK: usize = 16_384;
@@ -127,6 +127,9 @@ impl<T: Real> Kernel for Update<'_, T> {
         let mut i = 0;
         while i < n {
             let c = T::WIDTH.min(n - i);
+            for pointer in [p.cast_const(), g, m, v] {
+                <T::On<I>>::ask(pointer.wrapping_add(i + AHEAD * T::WIDTH));
+            }
             // SAFETY: `update` has checked that every slice that the rule uses is as long as the parameter.
             unsafe {
                 let mut w = <T::On<I>>::load_first(p.add(i), c);

@@ -11,12 +11,14 @@ use crate::error::check_length;
 use crate::parallel::{self, Shared};
 use crate::workspace::scratch;
 use crate::{Real, Result};
-use weft_simd::{Isa, Kernel, Lanes, dispatch};
+use weft_simd::{AHEAD, Isa, Kernel, Lanes, dispatch};
 
 /// Numbers of a row that are summed before the next sum begins.
 pub const CHUNK: usize = 16_384;
 /// Rows that are summed before the next sum begins.
 pub const ROWS: usize = 256;
+/// How many rows ahead their lines are asked for: rows lie too far apart to be foreseen.
+const ROWS_AHEAD: usize = 16;
 
 struct RowChunk<'a, T>(&'a [T]);
 
@@ -33,6 +35,7 @@ impl<T: Real> Kernel for RowChunk<'_, T> {
                 for (j, sum) in sums.iter_mut().enumerate() {
                     *sum = sum.add(<T::On<I>>::load(x.add(i + j * width)));
                 }
+                <T::On<I> as Lanes>::Step::ask(x.wrapping_add(i + AHEAD * width));
                 i += 4 * width;
             }
             let mut j = 0;
@@ -72,30 +75,45 @@ struct Columns<'a, T> {
     x: &'a [T],
     stride: usize,
     rows: usize,
-    y: &'a mut [T],
+    columns: usize,
+    y: *mut T,
 }
 
 impl<T: Real> Kernel for Columns<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let n = self.y.len();
+        let n = self.columns;
         let mut i = 0;
+        while i + <T::On<I> as Lanes>::Step::WIDTH <= n {
+            self.columns::<<T::On<I> as Lanes>::Step>(i, <T::On<I> as Lanes>::Step::WIDTH);
+            i += <T::On<I> as Lanes>::Step::WIDTH;
+        }
         while i < n {
             let count = T::WIDTH.min(n - i);
-            let mut sum = <T::On<I>>::zero();
-            for chunk in (0..self.rows).step_by(ROWS) {
-                let mut part = <T::On<I>>::zero();
-                for row in chunk..self.rows.min(chunk + ROWS) {
-                    // SAFETY: row < rows, and `count` columns are left in each row.
-                    part = part.add(unsafe { <T::On<I>>::load_first(self.x.as_ptr().add(row * self.stride + i), count) });
-                }
-                sum = if chunk == 0 { part } else { sum.add(part) };
-            }
-            // SAFETY: `count` numbers are left in y.
-            unsafe { sum.store_first(self.y.as_mut_ptr().add(i), count) };
+            self.columns::<T::On<I>>(i, count);
             i += count;
         }
+    }
+}
+
+impl<T: Real> Columns<'_, T> {
+    /// `count` columns from the i-th on, at most the lanes of V.
+    #[inline(always)]
+    fn columns<V: Lanes<Elem = T>>(&self, i: usize, count: usize) {
+        let from = self.x.as_ptr().wrapping_add(i);
+        let mut sum = V::zero();
+        for chunk in (0..self.rows).step_by(ROWS) {
+            let mut part = V::zero();
+            for row in chunk..self.rows.min(chunk + ROWS) {
+                V::ask(from.wrapping_add((row + ROWS_AHEAD) * self.stride));
+                // SAFETY: row < rows, and `count` columns are left in each row.
+                part = part.add(unsafe { V::load_first(from.add(row * self.stride), count) });
+            }
+            sum = if chunk == 0 { part } else { sum.add(part) };
+        }
+        // SAFETY: `count` numbers are left in y.
+        unsafe { sum.store_first(self.y.wrapping_add(i), count) };
     }
 }
 
@@ -139,7 +157,13 @@ pub fn sum<T: Real>(outer: usize, n: usize, inner: usize, x: &[T], y: &mut [T]) 
             let last = inner.min(first + BLOCK);
             // SAFETY: blocks of columns are disjoint.
             let y = unsafe { shared.slice(o * inner + first..o * inner + last) };
-            dispatch(Columns { x: &x[o * n * inner + first..(o + 1) * n * inner], stride: inner, rows: n, y });
+            dispatch(Columns {
+                x: &x[o * n * inner + first..(o + 1) * n * inner],
+                stride: inner,
+                rows: n,
+                columns: y.len(),
+                y: y.as_mut_ptr(),
+            });
         }
     });
     Ok(())

@@ -40,7 +40,31 @@ macro_rules! lanes {
         impl Lanes for $name {
             type Elem = $elem;
             type Mask = ($vector, $vector);
+            type Vector = Self;
+            type Step = crate::Four<Self>;
             const WIDTH: usize = 2 * $half;
+
+            #[inline(always)]
+            fn ask(p: *const $elem) {
+                // SAFETY: a prefetch never faults, whatever the address.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+            }
+            #[inline(always)]
+            fn all(x: Self) -> Self {
+                x
+            }
+            #[inline(always)]
+            fn largest(self) -> Self {
+                self
+            }
+            #[inline(always)]
+            fn add_to(self, sum: Self) -> Self {
+                sum.add(self)
+            }
+            #[inline(always)]
+            fn fma_to(self, b: Self, sum: Self) -> Self {
+                self.fma(b, sum)
+            }
 
             #[inline(always)]
             fn splat(x: $elem) -> Self {

@@ -2,6 +2,9 @@
 
 use crate::Real;
 
+/// How many vectors a long pass asks ahead for what it will write: 2 KiB.
+pub const AHEAD: usize = 32;
+
 /// A vector of 16 f32 or 8 f64: one zmm on AVX-512, two ymm on AVX2, an array on the portable path.
 ///
 /// Comparisons and `min`/`max` treat NaN alike everywhere: `a.min(b)` is `if a < b { a } else { b }`, so the second operand
@@ -14,8 +17,14 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     type Elem: Real;
     /// One truth value a lane.
     type Mask: Copy;
-    /// How many lanes: 16 for f32, 8 for f64.
+    /// The vector itself, or one of those that go in step in a [`crate::Pair`].
+    type Vector: Lanes<Elem = Self::Elem>;
+    /// As many vectors as it pays to put in step: four on a machine, one on the portable path.
+    type Step: Lanes<Elem = Self::Elem, Vector = Self::Vector>;
+    /// How many lanes: 16 for f32, 8 for f64, as many for each vector of a [`crate::Pair`].
     const WIDTH: usize;
+    /// How many vectors go in step: 1, but for a [`crate::Pair`].
+    const VECTORS: usize = 1;
 
     /// The same number in every lane.
     fn splat(x: Self::Elem) -> Self;
@@ -24,6 +33,9 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     fn zero() -> Self {
         Self::splat(Self::Elem::ZERO)
     }
+    /// Hints that the vector at `p`, a line of the cache, will be wanted soon; any address is allowed. What a long pass writes is worth it too:
+    /// a store waits until its line is there, and only so many stores can wait ([`crate::AHEAD`]).
+    fn ask(p: *const Self::Elem);
     /// Reads `WIDTH` numbers; no alignment is asked for.
     ///
     /// # Safety
@@ -44,6 +56,57 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` is valid for writes of `n <= WIDTH` numbers.
     unsafe fn store_first(self, p: *mut Self::Elem, n: usize);
+
+    /// The same vector, as often as there are vectors in step.
+    fn all(x: Self::Vector) -> Self;
+    /// `sum` and this vector, or those in step one after the other.
+    fn add_to(self, sum: Self::Vector) -> Self::Vector;
+    /// The largest lane by lane of the vectors in step.
+    fn largest(self) -> Self::Vector;
+    /// `self * b + sum`, for vectors in step one after the other.
+    fn fma_to(self, b: Self, sum: Self::Vector) -> Self::Vector;
+
+    /// [`Lanes::ask`] for vectors in rows of their own.
+    #[inline(always)]
+    fn ask_rows(p: *const Self::Elem, _stride: usize) {
+        Self::ask(p);
+    }
+    /// Reads the first `n` lanes of each vector from a row of its own, `stride` numbers behind the one before.
+    ///
+    /// # Safety
+    /// `VECTORS` rows are valid for reads of `n` numbers; `n` is at most a vector's lanes.
+    #[inline(always)]
+    unsafe fn load_rows(p: *const Self::Elem, _stride: usize, n: usize) -> Self {
+        // SAFETY: the caller promises n numbers.
+        unsafe { Self::load_first(p, n) }
+    }
+    /// Writes the first `n` lanes of each vector to a row of its own.
+    ///
+    /// # Safety
+    /// `VECTORS` rows are valid for writes of `n` numbers; `n` is at most a vector's lanes.
+    #[inline(always)]
+    unsafe fn store_rows(self, p: *mut Self::Elem, _stride: usize, n: usize) {
+        // SAFETY: the caller promises n numbers.
+        unsafe { self.store_first(p, n) }
+    }
+    /// The sum of each vector's lanes, by the fold of [`Lanes::fold_add`].
+    ///
+    /// # Safety
+    /// `to` is valid for writes of `VECTORS` numbers.
+    #[inline(always)]
+    unsafe fn fold_add_rows(self, to: *mut Self::Elem) {
+        // SAFETY: the caller promises one number.
+        unsafe { *to = self.fold_add() }
+    }
+    /// A number for each vector, in all its lanes.
+    ///
+    /// # Safety
+    /// `p` is valid for reads of `VECTORS` numbers.
+    #[inline(always)]
+    unsafe fn splat_rows(p: *const Self::Elem) -> Self {
+        // SAFETY: the caller promises one number.
+        unsafe { Self::splat(*p) }
+    }
 
     /// `self + b`
     fn add(self, b: Self) -> Self;
@@ -132,9 +195,9 @@ pub trait Lanes: Copy + Send + Sync + 'static {
 /// An instruction set: its two vector types and the register tile that fits it.
 pub trait Isa: Copy + Send + Sync + 'static {
     /// The f32 vector.
-    type F32: Lanes<Elem = f32>;
+    type F32: Lanes<Elem = f32, Vector = Self::F32>;
     /// The f64 vector.
-    type F64: Lanes<Elem = f64>;
+    type F64: Lanes<Elem = f64, Vector = Self::F64>;
     /// The name that `WEFT_ISA` uses.
     const NAME: &'static str;
     /// How many vectors wide a product's register tile may be.

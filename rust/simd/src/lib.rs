@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `lanes.rs` | the traits: what a vector can do ([`Lanes`]), what an instruction set is ([`Isa`]) |
 //! | `avx512.rs`, `avx2.rs`, `portable.rs` | the three implementations |
+//! | `pair.rs` | two vectors in step, for long chains |
 //! | `halving.rs` | sums and maxima over the lanes of a vector, in registers |
 //! | `real.rs` | f32 and f64: constants and polynomial coefficients |
 //! | `maths.rs` | exp, log, tanh, sigmoid, erf on lanes |
@@ -25,12 +26,14 @@ mod denormals;
 mod halving;
 mod lanes;
 pub mod maths;
+mod pair;
 mod portable;
 mod real;
 
 pub use caches::second_level;
 pub use choice::{Choice, IsaError, Kernel, available, chosen, dispatch, dispatch_on, initialize};
 pub use denormals::{flush_denormal, set_flush_denormal};
-pub use lanes::{Isa, Lanes};
+pub use lanes::{AHEAD, Isa, Lanes};
+pub use pair::{Four, Pair};
 pub use portable::{PortableIsa, VectorOf};
 pub use real::Real;

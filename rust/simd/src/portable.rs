@@ -45,7 +45,28 @@ macro_rules! lanes {
         impl Lanes for VectorOf<$elem, $width> {
             type Elem = $elem;
             type Mask = [bool; $width];
+            type Vector = Self;
+            type Step = Self;
             const WIDTH: usize = $width;
+
+            #[inline(always)]
+            fn ask(_: *const $elem) {}
+            #[inline(always)]
+            fn all(x: Self) -> Self {
+                x
+            }
+            #[inline(always)]
+            fn largest(self) -> Self {
+                self
+            }
+            #[inline(always)]
+            fn add_to(self, sum: Self) -> Self {
+                sum.add(self)
+            }
+            #[inline(always)]
+            fn fma_to(self, b: Self, sum: Self) -> Self {
+                self.fma(b, sum)
+            }
 
             #[inline(always)]
             fn splat(x: $elem) -> Self {

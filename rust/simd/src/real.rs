@@ -26,7 +26,7 @@ pub trait Real:
     + 'static
 {
     /// The vector of this number on an instruction set.
-    type On<I: Isa>: Lanes<Elem = Self>;
+    type On<I: Isa>: Lanes<Elem = Self, Vector = Self::On<I>>;
     /// Lanes of a vector of this number, on every instruction set.
     const WIDTH: usize;
     /// 0

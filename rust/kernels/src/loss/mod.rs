@@ -8,7 +8,7 @@ use crate::activation::{log_sum_exp, row_sum};
 use crate::error::{check_indices, check_length};
 use crate::parallel::{self, Shared};
 use crate::{Real, Result};
-use weft_simd::{Isa, Kernel, Lanes, dispatch, maths};
+use weft_simd::{AHEAD, Isa, Kernel, Lanes, dispatch, maths};
 
 struct Forward<'a, T> {
     classes: usize,
@@ -106,21 +106,37 @@ impl<T: Real> Kernel for Backward<'_, T> {
                 continue;
             }
             let scale = if self.scales.len() == 1 { self.scales[0] } else { self.scales[row] };
-            let (shift, factor) = (<T::On<I>>::splat(self.normalizers[row]), <T::On<I>>::splat(scale));
             let x = self.logits[row * n..(row + 1) * n].as_ptr();
+            let (to, numbers) = (gradient.as_mut_ptr(), [self.normalizers[row], floor, scale]);
             let mut i = 0;
-            while i < n {
-                let count = T::WIDTH.min(n - i);
-                // SAFETY: `count` elements are left in the row.
-                unsafe {
-                    let p = maths::exp(<T::On<I>>::load_first(x.add(i), count).sub(shift));
-                    let d = p.sub(<T::On<I>>::splat(floor)).mul(factor);
-                    d.store_first(gradient.as_mut_ptr().add(i), count);
+            // SAFETY: each step stays below n, the length of both rows.
+            unsafe {
+                while i + <T::On<I> as Lanes>::Step::WIDTH <= n {
+                    <T::On<I> as Lanes>::Step::ask(to.wrapping_add(i + AHEAD * T::WIDTH));
+                    away::<<T::On<I> as Lanes>::Step>(x.add(i), to.add(i), <T::On<I> as Lanes>::Step::WIDTH, numbers);
+                    i += <T::On<I> as Lanes>::Step::WIDTH;
                 }
-                i += count;
+                while i < n {
+                    let count = T::WIDTH.min(n - i);
+                    away::<T::On<I>>(x.add(i), to.add(i), count, numbers);
+                    i += count;
+                }
             }
             gradient[target as usize] += -(scale * (T::ONE - self.smoothing));
         }
+    }
+}
+
+/// `to = (e^(x − normalizer) − floor) · scale` for the first `n` lanes.
+///
+/// # Safety
+/// `n` readable and writable numbers, at most V's lanes.
+#[inline(always)]
+unsafe fn away<V: Lanes>(x: *const V::Elem, to: *mut V::Elem, n: usize, [normalizer, floor, scale]: [V::Elem; 3]) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let p = maths::exp(V::load_first(x, n).sub(V::splat(normalizer)));
+        p.sub(V::splat(floor)).mul(V::splat(scale)).store_first(to, n);
     }
 }
 

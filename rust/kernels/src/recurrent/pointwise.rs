@@ -1,4 +1,6 @@
 //! What a cell does to its gates once the products are in them, for some rows and neighbouring units.
+//!
+//! One vector of units alone would wait for its own exponentials and divisions, so four go in step: of four rows, or of one row.
 
 use super::Cell;
 use crate::Real;
@@ -27,96 +29,83 @@ pub(super) struct Forward<T> {
     pub training: bool,
 }
 
-/// Rows whose chains of operations run side by side: one row alone waits for its own exponentials and divisions.
-const ABREAST: usize = 4;
-
 impl<T: Real> Kernel for Forward<T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
+        let (step, blocks) = (<T::On<I> as Lanes>::Step::VECTORS, self.units.div_ceil(T::WIDTH));
         let mut row = 0;
-        while row + ABREAST <= self.rows {
-            self.rows_abreast::<I, ABREAST>(row);
-            row += ABREAST;
+        while row + step <= self.rows {
+            for block in 0..blocks {
+                self.abreast::<<T::On<I> as Lanes>::Step>(row, block, self.rows_apart());
+            }
+            row += step;
         }
         while row < self.rows {
-            self.rows_abreast::<I, 1>(row);
+            let mut block = 0;
+            while (block + step) * T::WIDTH <= self.units {
+                self.abreast::<<T::On<I> as Lanes>::Step>(row, block, self.units_apart());
+                block += step;
+            }
+            while block < blocks {
+                self.abreast::<T::On<I>>(row, block, self.rows_apart());
+                block += 1;
+            }
             row += 1;
         }
     }
 }
 
 impl<T: Real> Forward<T> {
+    fn rows_apart(&self) -> Apart {
+        Apart { gates: self.gates_stride, h: self.h_stride, c: self.c_stride, dy: 0, state: 0 }
+    }
+
+    fn units_apart(&self) -> Apart {
+        Apart::units::<T>(self.cell)
+    }
+
+    /// The vectors of V, the first of them at this row and block of units.
     #[inline(always)]
-    fn rows_abreast<I: Isa, const R: usize>(&self, row: usize) {
+    fn abreast<V: Lanes<Elem = T>>(&self, row: usize, block: usize, apart: Apart) {
         let width = T::WIDTH;
-        let group = self.cell.slots() * width;
-        for block in 0..self.units.div_ceil(width) {
-            let count = (self.units - block * width).min(width);
-            // SAFETY: the caller's pointers hold these rows and units; gates and c are padded to whole vectors.
-            unsafe {
-                let gates = |k: usize| self.gates.add((row + k) * self.gates_stride + block * group);
-                let gate = |k: usize, slot: usize| <T::On<I>>::load(gates(k).add(slot * width));
-                let keep = |slot: usize, values: &[T::On<I>; R]| {
-                    if self.training {
-                        for (k, value) in values.iter().enumerate() {
-                            value.store(gates(k).add(slot * width));
-                        }
-                    }
-                };
-                let mut h = [<T::On<I>>::zero(); R];
-                match self.cell {
-                    Cell::RnnTanh => {
-                        for (k, h) in h.iter_mut().enumerate() {
-                            *h = maths::tanh(gate(k, 0));
-                        }
-                    }
-                    Cell::RnnRelu => {
-                        for (k, h) in h.iter_mut().enumerate() {
-                            *h = <T::On<I>>::zero().max(gate(k, 0));
-                        }
-                    }
-                    Cell::Lstm => {
-                        let (mut i, mut f, mut g, mut o) = (h, h, h, h);
-                        for k in 0..R {
-                            i[k] = maths::sigmoid(gate(k, 0));
-                            f[k] = maths::sigmoid(gate(k, 1));
-                            g[k] = maths::tanh(gate(k, 2));
-                            o[k] = maths::sigmoid(gate(k, 3));
-                        }
-                        for k in 0..R {
-                            let at = (row + k) * self.c_stride + block * width;
-                            let c = f[k].fma(<T::On<I>>::load(self.c_before.add(at)), i[k].mul(g[k]));
-                            c.store(self.c.add(at));
-                            h[k] = o[k].mul(maths::tanh(c));
-                        }
-                        keep(0, &i);
-                        keep(1, &f);
-                        keep(2, &g);
-                        keep(3, &o);
-                    }
-                    Cell::Gru => {
-                        let (mut n, mut r, mut z) = (h, h, h);
-                        for k in 0..R {
-                            r[k] = maths::sigmoid(gate(k, 1));
-                            z[k] = maths::sigmoid(gate(k, 2));
-                        }
-                        for k in 0..R {
-                            n[k] = maths::tanh(r[k].fma(gate(k, 3), gate(k, 0)));
-                        }
-                        for k in 0..R {
-                            let before = self.h_before.add((row + k) * self.h_stride + block * width);
-                            h[k] = z[k].fma(<T::On<I>>::load_first(before, count).sub(n[k]), n[k]);
-                        }
-                        keep(0, &n);
-                        keep(1, &r);
-                        keep(2, &z);
-                    }
+        let count = (self.units - block * width).min(width);
+        // SAFETY: the caller's pointers hold these rows and units; gates and c are padded to whole vectors.
+        unsafe {
+            let gates = self.gates.add(row * self.gates_stride + block * self.cell.slots() * width);
+            let gate = |slot: usize| V::load_rows(gates.add(slot * width), apart.gates, width);
+            let keep = |slot: usize, value: V| {
+                if self.training {
+                    value.store_rows(gates.add(slot * width), apart.gates, width);
                 }
-                for (k, h) in h.iter().enumerate() {
-                    h.store_first(self.h.add((row + k) * self.h_stride + block * width), count);
+            };
+            let at_h = row * self.h_stride + block * width;
+            let h = match self.cell {
+                Cell::RnnTanh => maths::tanh(gate(0)),
+                Cell::RnnRelu => V::zero().max(gate(0)),
+                Cell::Lstm => {
+                    let at = row * self.c_stride + block * width;
+                    let (i, f) = (maths::sigmoid(gate(0)), maths::sigmoid(gate(1)));
+                    let (g, o) = (maths::tanh(gate(2)), maths::sigmoid(gate(3)));
+                    let c = f.fma(V::load_rows(self.c_before.add(at), apart.c, width), i.mul(g));
+                    c.store_rows(self.c.add(at), apart.c, width);
+                    keep(0, i);
+                    keep(1, f);
+                    keep(2, g);
+                    keep(3, o);
+                    o.mul(maths::tanh(c))
                 }
-            }
+                Cell::Gru => {
+                    let (r, z) = (maths::sigmoid(gate(1)), maths::sigmoid(gate(2)));
+                    let n = maths::tanh(r.fma(gate(3), gate(0)));
+                    let before = V::load_rows(self.h_before.add(at_h), apart.h, count);
+                    keep(0, n);
+                    keep(1, r);
+                    keep(2, z);
+                    z.fma(before.sub(n), n)
+                }
+            };
+            h.store_rows(self.h.add(at_h), apart.h, count);
         }
     }
 }
@@ -149,63 +138,109 @@ impl<T: Real> Kernel for Backward<T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
+        let (step, blocks) = (<T::On<I> as Lanes>::Step::VECTORS, self.units.div_ceil(T::WIDTH));
+        let mut row = 0;
+        while row + step <= self.rows {
+            for block in 0..blocks {
+                self.abreast::<<T::On<I> as Lanes>::Step>(row, block, self.rows_apart());
+            }
+            row += step;
+        }
+        while row < self.rows {
+            let mut block = 0;
+            while (block + step) * T::WIDTH <= self.units {
+                self.abreast::<<T::On<I> as Lanes>::Step>(row, block, self.units_apart());
+                block += step;
+            }
+            while block < blocks {
+                self.abreast::<T::On<I>>(row, block, self.rows_apart());
+                block += 1;
+            }
+            row += 1;
+        }
+    }
+}
+
+impl<T: Real> Backward<T> {
+    fn rows_apart(&self) -> Apart {
+        Apart { gates: self.gates_stride, h: self.h_stride, c: self.c_stride, dy: self.dy_stride, state: self.state_stride }
+    }
+
+    fn units_apart(&self) -> Apart {
+        Apart::units::<T>(self.cell)
+    }
+
+    /// The vectors of V, the first of them at this row and block of units.
+    #[inline(always)]
+    fn abreast<V: Lanes<Elem = T>>(&self, row: usize, block: usize, apart: Apart) {
         let width = T::WIDTH;
-        let group = self.cell.slots() * width;
-        let one = <T::On<I>>::splat(T::ONE);
-        for row in 0..self.rows {
-            for block in 0..self.units.div_ceil(width) {
-                let count = (self.units - block * width).min(width);
-                // SAFETY: as in Forward. Padded units have zero gradients in and out.
-                unsafe {
-                    let gates = self.gates.add(row * self.gates_stride + block * group);
-                    let gate = |slot: usize| <T::On<I>>::load(gates.add(slot * width));
-                    let put = |slot: usize, value: T::On<I>| value.store(gates.add(slot * width));
-                    let at_state = row * self.state_stride + block * width;
-                    let at_h = row * self.h_stride + block * width;
-                    let dh = self.dh.add(at_state);
-                    let mut d = <T::On<I>>::load(dh);
-                    if !self.dy.is_null() {
-                        d = d.add(<T::On<I>>::load_first(self.dy.add(row * self.dy_stride + block * width), count));
-                    }
-                    let mut carry = <T::On<I>>::zero();
-                    match self.cell {
-                        Cell::RnnTanh => {
-                            let h = <T::On<I>>::load_first(self.h.add(at_h), count);
-                            put(0, d.mul(h.neg().fma(h, one)));
-                        }
-                        Cell::RnnRelu => {
-                            let h = <T::On<I>>::load_first(self.h.add(at_h), count);
-                            let zero = <T::On<I>>::zero();
-                            put(0, <T::On<I>>::select(zero.lt(h), d, zero));
-                        }
-                        Cell::Lstm => {
-                            let at = row * self.c_stride + block * width;
-                            let (i, f, g, o) = (gate(0), gate(1), gate(2), gate(3));
-                            let t = maths::tanh(<T::On<I>>::load(self.c.add(at)));
-                            let dc_pointer = self.dc.add(at_state);
-                            let dc = d.mul(o).fma(t.neg().fma(t, one), <T::On<I>>::load(dc_pointer));
-                            let before = <T::On<I>>::load(self.c_before.add(at));
-                            let slope = |s: T::On<I>| s.mul(one.sub(s));
-                            put(0, dc.mul(g).mul(slope(i)));
-                            put(1, dc.mul(before).mul(slope(f)));
-                            put(2, dc.mul(i).mul(g.neg().fma(g, one)));
-                            put(3, d.mul(t).mul(slope(o)));
-                            dc.mul(f).store(dc_pointer);
-                        }
-                        Cell::Gru => {
-                            let (n, r, z, hn) = (gate(0), gate(1), gate(2), gate(3));
-                            let before = <T::On<I>>::load_first(self.h_before.add(at_h), count);
-                            let dn = d.mul(one.sub(z)).mul(n.neg().fma(n, one));
-                            put(0, dn);
-                            put(1, dn.mul(hn).mul(r.mul(one.sub(r))));
-                            put(2, d.mul(before.sub(n)).mul(z.mul(one.sub(z))));
-                            put(3, dn.mul(r));
-                            carry = d.mul(z);
-                        }
-                    }
-                    carry.store(dh);
+        let one = V::splat(T::ONE);
+        let count = (self.units - block * width).min(width);
+        // SAFETY: as in Forward. Padded units have zero gradients in and out.
+        unsafe {
+            let gates = self.gates.add(row * self.gates_stride + block * self.cell.slots() * width);
+            let gate = |slot: usize| V::load_rows(gates.add(slot * width), apart.gates, width);
+            let put = |slot: usize, value: V| value.store_rows(gates.add(slot * width), apart.gates, width);
+            let at_state = row * self.state_stride + block * width;
+            let at_h = row * self.h_stride + block * width;
+            let dh = self.dh.add(at_state);
+            let mut d = V::load_rows(dh, apart.state, width);
+            if !self.dy.is_null() {
+                d = d.add(V::load_rows(self.dy.add(row * self.dy_stride + block * width), apart.dy, count));
+            }
+            let mut carry = V::zero();
+            match self.cell {
+                Cell::RnnTanh => {
+                    let h = V::load_rows(self.h.add(at_h), apart.h, count);
+                    put(0, d.mul(h.neg().fma(h, one)));
+                }
+                Cell::RnnRelu => {
+                    let h = V::load_rows(self.h.add(at_h), apart.h, count);
+                    put(0, V::select(V::zero().lt(h), d, V::zero()));
+                }
+                Cell::Lstm => {
+                    let at = row * self.c_stride + block * width;
+                    let (i, f, g, o) = (gate(0), gate(1), gate(2), gate(3));
+                    let t = maths::tanh(V::load_rows(self.c.add(at), apart.c, width));
+                    let dc_pointer = self.dc.add(at_state);
+                    let dc = d.mul(o).fma(t.neg().fma(t, one), V::load_rows(dc_pointer, apart.state, width));
+                    let before = V::load_rows(self.c_before.add(at), apart.c, width);
+                    let slope = |s: V| s.mul(one.sub(s));
+                    put(0, dc.mul(g).mul(slope(i)));
+                    put(1, dc.mul(before).mul(slope(f)));
+                    put(2, dc.mul(i).mul(g.neg().fma(g, one)));
+                    put(3, d.mul(t).mul(slope(o)));
+                    dc.mul(f).store_rows(dc_pointer, apart.state, width);
+                }
+                Cell::Gru => {
+                    let (n, r, z, hn) = (gate(0), gate(1), gate(2), gate(3));
+                    let before = V::load_rows(self.h_before.add(at_h), apart.h, count);
+                    let dn = d.mul(one.sub(z)).mul(n.neg().fma(n, one));
+                    put(0, dn);
+                    put(1, dn.mul(hn).mul(r.mul(one.sub(r))));
+                    put(2, d.mul(before.sub(n)).mul(z.mul(one.sub(z))));
+                    put(3, dn.mul(r));
+                    carry = d.mul(z);
                 }
             }
+            carry.store_rows(dh, apart.state, width);
         }
+    }
+}
+
+/// How far apart the vectors that go in step lie, in numbers.
+#[derive(Clone, Copy)]
+struct Apart {
+    gates: usize,
+    h: usize,
+    c: usize,
+    dy: usize,
+    state: usize,
+}
+
+impl Apart {
+    /// Neighbouring units of one row.
+    fn units<T: Real>(cell: Cell) -> Self {
+        Self { gates: cell.slots() * T::WIDTH, h: T::WIDTH, c: T::WIDTH, dy: T::WIDTH, state: T::WIDTH }
     }
 }

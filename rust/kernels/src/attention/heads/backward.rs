@@ -61,52 +61,62 @@ impl<T: Real> Kernel for Pointwise<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let scale = <T::On<I>>::splat(self.scale);
         for (key, seen) in self.rows.iter().enumerate() {
-            // SAFETY: every array holds `stride` numbers a key, whole vectors; the statistics hold as many.
-            unsafe {
-                let at = key * self.stride;
-                let (p, g) = (self.scores.add(at), self.gradients.add(at));
-                let mut i = 0;
-                while i < self.stride {
-                    if i + T::WIDTH <= seen.start || i >= seen.end {
-                        <T::On<I>>::zero().store(p.add(i));
-                        <T::On<I>>::zero().store(g.add(i));
-                        i += T::WIDTH;
-                        continue;
-                    }
-                    let maximum = <T::On<I>>::load(self.maximum.as_ptr().add(i));
-                    let inverse = <T::On<I>>::load(self.inverse.as_ptr().add(i));
-                    let delta = <T::On<I>>::load(self.delta.as_ptr().add(i));
-                    let mut x = <T::On<I>>::load(p.add(i)).mul(scale);
-                    if !self.biases[0].is_null() {
-                        x = x.add(<T::On<I>>::load(self.biases[0].add(at + i)));
-                    }
-                    if !self.biases[1].is_null() {
-                        x = x.add(<T::On<I>>::load(self.biases[1].add(at + i)));
-                    }
-                    let weight = maths::exp_nonpositive(x.sub(maximum)).mul(inverse);
-                    let mut gradient = <T::On<I>>::load(g.add(i));
-                    if self.keep.is_null() {
-                        weight.store(p.add(i));
-                    } else {
-                        let keep = <T::On<I>>::load(self.keep.add(at + i));
-                        gradient = gradient.mul(keep);
-                        weight.mul(keep).store(p.add(i));
-                    }
-                    weight.mul(gradient.sub(delta)).mul(scale).store(g.add(i));
-                    let mut j = i;
-                    while j < i + T::WIDTH {
-                        if j < seen.start || j >= seen.end {
-                            *p.add(j) = T::ZERO;
-                            *g.add(j) = T::ZERO;
-                            j += 1;
-                        } else {
-                            // On to the end of what is seen.
-                            j = seen.end;
-                        }
-                    }
-                    i += T::WIDTH;
+            let mut i = 0;
+            while i + <T::On<I> as Lanes>::Step::WIDTH <= self.stride {
+                self.rows_of::<<T::On<I> as Lanes>::Step>(key, i, seen);
+                i += <T::On<I> as Lanes>::Step::WIDTH;
+            }
+            while i < self.stride {
+                self.rows_of::<T::On<I>>(key, i, seen);
+                i += T::WIDTH;
+            }
+        }
+    }
+}
+
+impl<T: Real> Pointwise<'_, T> {
+    /// One key and the rows from the i-th on, as many as V has lanes.
+    #[inline(always)]
+    fn rows_of<V: Lanes<Elem = T>>(&self, key: usize, i: usize, seen: &Range<usize>) {
+        // SAFETY: every array holds `stride` numbers a key, whole vectors; the statistics hold as many.
+        unsafe {
+            let at = key * self.stride + i;
+            let (p, g) = (self.scores.add(at), self.gradients.add(at));
+            if i + V::WIDTH <= seen.start || i >= seen.end {
+                V::zero().store(p);
+                V::zero().store(g);
+                return;
+            }
+            let scale = V::splat(self.scale);
+            let maximum = V::load(self.maximum.as_ptr().add(i));
+            let inverse = V::load(self.inverse.as_ptr().add(i));
+            let delta = V::load(self.delta.as_ptr().add(i));
+            let mut x = V::load(p).mul(scale);
+            for bias in self.biases {
+                if !bias.is_null() {
+                    x = x.add(V::load(bias.add(at)));
+                }
+            }
+            let weight = maths::exp_nonpositive(x.sub(maximum)).mul(inverse);
+            let mut gradient = V::load(g);
+            if self.keep.is_null() {
+                weight.store(p);
+            } else {
+                let keep = V::load(self.keep.add(at));
+                gradient = gradient.mul(keep);
+                weight.mul(keep).store(p);
+            }
+            weight.mul(gradient.sub(delta)).mul(scale).store(g);
+            let mut j = 0;
+            while j < V::WIDTH {
+                if i + j < seen.start || i + j >= seen.end {
+                    *p.add(j) = T::ZERO;
+                    *g.add(j) = T::ZERO;
+                    j += 1;
+                } else {
+                    // On to the end of what is seen.
+                    j = seen.end - i;
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use super::{Bias, TILE_ROWS};
 use crate::Real;
+use crate::activation::exp_lanes;
 use std::ops::Range;
 use weft_simd::{Isa, Kernel, Lanes, maths};
 
@@ -141,20 +142,12 @@ impl<T: Real> Kernel for Numerators<'_, T> {
                 *to = lanes.fold_max();
             }
             for r in 0..rows {
-                let mut sum = <T::On<I>>::zero();
                 if block.maximum[r] == T::NEG_INFINITY {
                     wholes[r] = 0..0;
                 }
-                let row = self.0.scores.add(r * self.0.stride);
-                let shift = <T::On<I>>::splat(block.maximum[r]);
-                let Range { start: mut j, end } = wholes[r];
-                while j < end {
-                    let e = maths::exp_nonpositive(<T::On<I>>::load(row.add(j)).sub(shift));
-                    e.store(row.add(j));
-                    sum = sum.add(e);
-                    j += T::WIDTH;
-                }
-                lanes[r] = sum;
+                let whole = self.0.scores.add(r * self.0.stride + wholes[r].start);
+                lanes[r] =
+                    exp_lanes::<T::On<I>, false>(whole.cast_const(), whole, wholes[r].len(), <T::On<I>>::splat(block.maximum[r]));
                 self.0.clear(r, wholes[r].clone());
             }
             for (to, lanes) in block.sum.iter_mut().zip(&lanes[..rows]) {
@@ -181,10 +174,12 @@ impl<T: Real> Kernel for Weights<'_, T> {
             unsafe {
                 let row = self.tile.scores.add(r * self.tile.stride);
                 let whole = if self.tile.seen[r].is_empty() { 0..0 } else { self.tile.logits::<T::On<I>>(r).0 };
-                let (shift, inverse) = (<T::On<I>>::splat(self.maximum[r]), <T::On<I>>::splat(self.inverse[r]));
+                let whole_row = row.add(whole.start);
+                exp_lanes::<T::On<I>, false>(whole_row.cast_const(), whole_row, whole.len(), <T::On<I>>::splat(self.maximum[r]));
+                let inverse = <T::On<I>>::splat(self.inverse[r]);
                 let mut j = whole.start;
                 while j < whole.end {
-                    maths::exp_nonpositive(<T::On<I>>::load(row.add(j)).sub(shift)).mul(inverse).store(row.add(j));
+                    <T::On<I>>::load(row.add(j)).mul(inverse).store(row.add(j));
                     j += T::WIDTH;
                 }
                 self.tile.clear(r, whole);

@@ -1,6 +1,7 @@
 //! Layer norm of sums within a pass: x̂ = (x − mean) / √(variance + ε), the gain applied where x̂ is used.
 
 use crate::Real;
+use crate::normalization::MOST_ABREAST;
 use weft_simd::{Isa, Kernel, Lanes};
 
 /// As in `nn.LayerNorm`.
@@ -25,29 +26,42 @@ impl<T: Real> Kernel for Normalize<T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
+        let mut row = 0;
+        while row + <T::On<I> as Lanes>::Step::VECTORS <= self.rows {
+            self.abreast::<<T::On<I> as Lanes>::Step>(row);
+            row += <T::On<I> as Lanes>::Step::VECTORS;
+        }
+        while row < self.rows {
+            self.abreast::<T::On<I>>(row);
+            row += 1;
+        }
+    }
+}
+
+impl<T: Real> Normalize<T> {
+    /// As many rows in step as V has vectors.
+    #[inline(always)]
+    fn abreast<V: Lanes<Elem = T>>(&self, row: usize) {
         let n = self.cols;
-        for row in 0..self.rows {
-            // SAFETY: the caller's pointers hold these rows; gain and shift one row.
-            unsafe {
-                let x = self.x.add(row * self.x_stride);
-                let to = self.to.add(row * self.to_stride);
-                let (mean, inverse) = statistics::<T::On<I>>(x, n);
-                let (mean, scale) = (<T::On<I>>::splat(mean), <T::On<I>>::splat(inverse));
-                let mut i = 0;
-                while i < n {
-                    let c = T::WIDTH.min(n - i);
-                    let hat = <T::On<I>>::load_first(x.add(i), c).sub(mean).mul(scale);
-                    hat.store_first(x.add(i), c);
-                    let shift = <T::On<I>>::load_first(self.shift.add(i), c);
-                    let mut value = hat.fma(<T::On<I>>::load_first(self.gain.add(i), c), shift);
-                    if self.add {
-                        value = value.add(<T::On<I>>::load_first(to.add(i), c));
-                    }
-                    value.store_first(to.add(i), c);
-                    i += c;
+        // SAFETY: the caller's pointers hold these rows; gain and shift one row.
+        unsafe {
+            let (x, to) = (self.x.add(row * self.x_stride), self.to.add(row * self.to_stride));
+            let (means, inverses) = statistics_of_rows::<V>(x, self.x_stride, n);
+            let (mean, scale) = (V::splat_rows(means.as_ptr()), V::splat_rows(inverses.as_ptr()));
+            let mut i = 0;
+            while i < n {
+                let c = T::WIDTH.min(n - i);
+                let hat = V::load_rows(x.add(i), self.x_stride, c).sub(mean).mul(scale);
+                hat.store_rows(x.add(i), self.x_stride, c);
+                let shift = V::load_rows(self.shift.add(i), 0, c);
+                let mut value = hat.fma(V::load_rows(self.gain.add(i), 0, c), shift);
+                if self.add {
+                    value = value.add(V::load_rows(to.add(i), self.to_stride, c));
                 }
-                self.inverse.add(row).write(inverse);
+                value.store_rows(to.add(i), self.to_stride, c);
+                i += c;
             }
+            self.inverse.add(row).copy_from_nonoverlapping(inverses.as_ptr(), V::VECTORS);
         }
     }
 }
@@ -58,32 +72,51 @@ impl<T: Real> Kernel for Normalize<T> {
 /// `n` numbers are readable.
 #[inline(always)]
 pub(super) unsafe fn statistics<L: Lanes>(x: *const L::Elem, n: usize) -> (L::Elem, L::Elem) {
-    // SAFETY: the caller promises n numbers.
+    // SAFETY: passed on to the caller.
+    let (means, inverses) = unsafe { statistics_of_rows::<L>(x, 0, n) };
+    (means[0], inverses[0])
+}
+
+/// The same for as many rows in step as V has vectors, at most [`MOST_ABREAST`].
+///
+/// # Safety
+/// `n` numbers of each row are readable.
+#[inline(always)]
+unsafe fn statistics_of_rows<V: Lanes>(
+    x: *const V::Elem,
+    stride: usize,
+    n: usize,
+) -> ([V::Elem; MOST_ABREAST], [V::Elem; MOST_ABREAST]) {
+    // SAFETY: the caller promises n numbers of each row.
     unsafe {
-        let count = L::Elem::from_f64(n as f64);
-        let (mut sum, mut i) = (L::zero(), 0);
+        let width = V::Vector::WIDTH;
+        let count = V::Elem::from_f64(n as f64);
+        let (mut means, mut inverses) = ([V::Elem::ZERO; MOST_ABREAST], [V::Elem::ZERO; MOST_ABREAST]);
+        let (mut sum, mut i) = (V::zero(), 0);
         while i < n {
-            let c = L::WIDTH.min(n - i);
-            sum = sum.add(L::load_first(x.add(i), c));
+            let c = width.min(n - i);
+            sum = sum.add(V::load_rows(x.add(i), stride, c));
             i += c;
         }
-        let mean = sum.fold_add() / count;
-        let m = L::splat(mean);
-        let (mut squares, mut i) = (L::zero(), 0);
+        sum.fold_add_rows(means.as_mut_ptr());
+        means = means.map(|sum| sum / count);
+        let m = V::splat_rows(means.as_ptr());
+        let (mut squares, mut i) = (V::zero(), 0);
         while i < n {
-            let c = L::WIDTH.min(n - i);
-            let mut d = L::load_first(x.add(i), c).sub(m);
-            if c < L::WIDTH {
+            let c = width.min(n - i);
+            let mut d = V::load_rows(x.add(i), stride, c).sub(m);
+            if c < width {
                 // Lanes behind the end hold −mean.
-                let mut tail = [L::Elem::ZERO; 16];
-                d.store_first(tail.as_mut_ptr(), c);
-                d = L::load_first(tail.as_ptr(), c);
+                let mut tail = [V::Elem::ZERO; 16 * MOST_ABREAST];
+                d.store_rows(tail.as_mut_ptr(), width, c);
+                d = V::load_rows(tail.as_ptr(), width, c);
             }
             squares = squares.add(d.mul(d));
             i += c;
         }
-        let square = squares.fold_add();
-        (mean, L::Elem::ONE / (square / count + L::Elem::from_f64(EPSILON)).sqrt())
+        squares.fold_add_rows(inverses.as_mut_ptr());
+        let epsilon = V::Elem::from_f64(EPSILON);
+        (means, inverses.map(|square| V::Elem::ONE / (square / count + epsilon).sqrt()))
     }
 }
 
@@ -106,36 +139,50 @@ impl<T: Real> Kernel for Denormalize<T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
+        let mut row = 0;
+        while row + <T::On<I> as Lanes>::Step::VECTORS <= self.rows {
+            self.abreast::<<T::On<I> as Lanes>::Step>(row);
+            row += <T::On<I> as Lanes>::Step::VECTORS;
+        }
+        while row < self.rows {
+            self.abreast::<T::On<I>>(row);
+            row += 1;
+        }
+    }
+}
+
+impl<T: Real> Denormalize<T> {
+    /// As many rows in step as V has vectors.
+    #[inline(always)]
+    fn abreast<V: Lanes<Elem = T>>(&self, row: usize) {
         let n = self.cols;
         let count = T::from_f64(n as f64);
-        for row in 0..self.rows {
-            // SAFETY: the caller's pointers hold these rows; the gain one row.
-            unsafe {
-                let (g, hat) = (self.g.add(row * self.g_stride), self.hat.add(row * self.hat_stride));
-                let to = self.to.add(row * self.to_stride);
-                macro_rules! gained {
-                    ($i:expr, $c:expr) => {
-                        <T::On<I>>::load_first(g.add($i), $c).mul(<T::On<I>>::load_first(self.gain.add($i), $c))
-                    };
-                }
-                let (mut s1, mut s2) = (<T::On<I>>::zero(), <T::On<I>>::zero());
-                let mut i = 0;
-                while i < n {
-                    let c = T::WIDTH.min(n - i);
-                    let d = gained!(i, c);
-                    s1 = s1.add(d);
-                    s2 = s2.add(d.mul(<T::On<I>>::load_first(hat.add(i), c)));
-                    i += c;
-                }
-                let (s1, s2) = (<T::On<I>>::splat(s1.fold_add() / count), <T::On<I>>::splat(s2.fold_add() / count));
-                let scale = <T::On<I>>::splat(self.inverse.add(row).read());
-                let mut i = 0;
-                while i < n {
-                    let c = T::WIDTH.min(n - i);
-                    let h = <T::On<I>>::load_first(hat.add(i), c);
-                    gained!(i, c).sub(s1).sub(h.mul(s2)).mul(scale).store_first(to.add(i), c);
-                    i += c;
-                }
+        // SAFETY: the caller's pointers hold these rows; the gain one row.
+        unsafe {
+            let (g, hat) = (self.g.add(row * self.g_stride), self.hat.add(row * self.hat_stride));
+            let to = self.to.add(row * self.to_stride);
+            let (mut s1, mut s2) = (V::zero(), V::zero());
+            let mut i = 0;
+            while i < n {
+                let c = T::WIDTH.min(n - i);
+                let d = V::load_rows(g.add(i), self.g_stride, c).mul(V::load_rows(self.gain.add(i), 0, c));
+                s1 = s1.add(d);
+                s2 = s2.add(d.mul(V::load_rows(hat.add(i), self.hat_stride, c)));
+                i += c;
+            }
+            let (mut means, mut products) = ([T::ZERO; MOST_ABREAST], [T::ZERO; MOST_ABREAST]);
+            s1.fold_add_rows(means.as_mut_ptr());
+            s2.fold_add_rows(products.as_mut_ptr());
+            let (means, products) = (means.map(|sum| sum / count), products.map(|sum| sum / count));
+            let (s1, s2) = (V::splat_rows(means.as_ptr()), V::splat_rows(products.as_ptr()));
+            let scale = V::splat_rows(self.inverse.add(row));
+            let mut i = 0;
+            while i < n {
+                let c = T::WIDTH.min(n - i);
+                let h = V::load_rows(hat.add(i), self.hat_stride, c);
+                let d = V::load_rows(g.add(i), self.g_stride, c).mul(V::load_rows(self.gain.add(i), 0, c));
+                d.sub(s1).sub(h.mul(s2)).mul(scale).store_rows(to.add(i), self.to_stride, c);
+                i += c;
             }
         }
     }
