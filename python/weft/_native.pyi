@@ -52,6 +52,7 @@ __all__ = [
     "random",
     "recurrent_backward",
     "recurrent_forward",
+    "recurrent_infer",
     "recurrent_step",
     "recurrent_weight_gradients",
     "second_level_cache",
@@ -254,6 +255,14 @@ def recurrent_forward(
     offset: int,
     training: bool,
 ) -> tuple[_Array, _Array, RecurrentCache | None]: ...
+def recurrent_infer(
+    weights: Sequence[RecurrentWeights],
+    x: _Array,
+    batch_first: bool,
+    reverse: bool,
+    h_0: _Array | None,
+    c_0: _Array | None,
+) -> list[_Array]: ...
 def recurrent_backward(
     weights: RecurrentWeights,
     cache: RecurrentCache,

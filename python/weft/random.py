@@ -10,6 +10,7 @@ import numpy as np
 from .autograd import Tensor
 from .autograd import random as draws
 from .autograd.creation import sizes
+from .autograd.tensor import leaf
 from .errors import ConfigError, range_error
 
 
@@ -59,7 +60,7 @@ def manual_seed(seed: int) -> None:
 
 def rand(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """Uniform in [0, 1)."""
-    return Tensor(_default.uniform(0.0, 1.0, sizes(size), dtype), requires_grad)
+    return leaf(_default.uniform(0.0, 1.0, sizes(size), dtype), requires_grad)
 
 
 def randn(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
@@ -68,7 +69,7 @@ def randn(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> T
     >>> weft.randn(2, 3).shape
     (2, 3)
     """
-    return Tensor(_default.normal(0.0, 1.0, sizes(size), dtype), requires_grad)
+    return leaf(_default.normal(0.0, 1.0, sizes(size), dtype), requires_grad)
 
 
 def get_rng_state() -> dict[str, int]:

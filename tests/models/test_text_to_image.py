@@ -97,6 +97,9 @@ def test_drawings_and_captions_of_digits():
     every = data.drawings()
     assert len(every) == len({d.caption for d in every}) == 3024 and every[0].image.shape == (32, 32, 3)
     assert len({d.image.tobytes() for d in every}) == 3024
+    # A place moves a shape by whole patches.
+    here, there = (data.draw("large", "hollow", "blue", "rotated", "square", place) for place in ("top left", "bottom centre"))
+    assert (np.roll(here, (16, 8), (0, 1)) == there).all() and here.any()
     images = np.zeros((3, 28, 28), np.uint8)
     for i in range(20):
         images[0, 4 + i, 13:15] = 255

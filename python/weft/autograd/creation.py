@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import Tensor, as_tensor
+from .tensor import Tensor, as_tensor, leaf
 
 
 def sizes(size: tuple[Any, ...]) -> tuple[int, ...]:
@@ -23,7 +23,7 @@ def full(size: Sequence[int], fill_value: float, *, dtype: Any = None, requires_
     """
     if dtype is None:
         dtype = np.bool_ if isinstance(fill_value, bool) else np.int64 if isinstance(fill_value, int) else np.float32
-    return Tensor(np.full(tuple(size), fill_value, dtype), requires_grad)
+    return leaf(np.full(tuple(size), fill_value, dtype), requires_grad)
 
 
 def zeros(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
@@ -32,7 +32,7 @@ def zeros(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> T
     >>> weft.zeros(2, 3).shape
     (2, 3)
     """
-    return Tensor(np.zeros(sizes(size), dtype), requires_grad)
+    return leaf(np.zeros(sizes(size), dtype), requires_grad)
 
 
 def ones(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
@@ -41,17 +41,17 @@ def ones(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Te
     >>> weft.ones(2).tolist()
     [1.0, 1.0]
     """
-    return Tensor(np.ones(sizes(size), dtype), requires_grad)
+    return leaf(np.ones(sizes(size), dtype), requires_grad)
 
 
 def zeros_like(input: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of another's shape and dtype."""
-    return Tensor(np.zeros_like(as_tensor(input)._array, dtype), requires_grad)
+    return leaf(np.zeros_like(as_tensor(input)._array, dtype), requires_grad)
 
 
 def ones_like(input: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of another's shape and dtype."""
-    return Tensor(np.ones_like(as_tensor(input)._array, dtype), requires_grad)
+    return leaf(np.ones_like(as_tensor(input)._array, dtype), requires_grad)
 
 
 def arange(*bounds: float, dtype: Any = None) -> Tensor:
@@ -62,4 +62,4 @@ def arange(*bounds: float, dtype: Any = None) -> Tensor:
     """
     if dtype is None:
         dtype = np.int64 if all(isinstance(b, (int, np.integer)) for b in bounds) else np.float32
-    return Tensor(np.arange(*bounds, dtype=dtype))
+    return leaf(np.arange(*bounds, dtype=dtype))

@@ -16,14 +16,14 @@ from .tensor import Tensor, as_tensor, record, wants, wrap
 
 def packed(owner: Tensor, key: Any, others: tuple[Tensor | None, ...], make: Any) -> Any:
     """What `make` packs from tensors, kept on `owner` until the generation of any of them changes (ARCHITECTURE.md, decisions)."""
-    generations = [owner._generation]
+    generations = [owner.generation]
     if not owner._may_cache():
         return make()
     for t in others:
         if t is not None:
             if not t._may_cache():
                 return make()
-            generations.append(t._generation)
+            generations.append(t.generation)
     if owner._packed is None:
         owner._packed = {}
     kept = owner._packed.get(key)

@@ -15,8 +15,8 @@ def _arrays(parameters: Sequence[Tensor]) -> tuple[list[np.ndarray], list[np.nda
     values, gradients = [], []
     for p in parameters:
         if not (p._array.flags.c_contiguous and p._array.flags.writeable):
-            p._array = p._array.copy()
-        p._generation += 1
+            p._own()
+        p._changed()
         values.append(p._array)
         gradients.append(contiguous(p.grad._array))  # type: ignore[union-attr]
     return values, gradients

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -95,34 +96,46 @@ def recurrent(
     return results[0], results[1 : 1 + count], results[1 + count :]
 
 
+class Ready:
+    """The packed weights of a layer's parameters, as long as none of them is replaced or changed."""
+
+    __slots__ = ("_generations", "_parameters", "_weights")
+
+    def __init__(self) -> None:
+        self._parameters: list[Tensor | None] = []
+        self._generations: list[tuple[Tensor, int]] = []
+        self._weights: list[Any] = []
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Ready:
+        return Ready()
+
+    def find(self, parameters: Collection[Tensor | None]) -> list[Any] | None:
+        """What was kept of these parameters; None after a change, or while an array may change them unseen."""
+        if len(parameters) != len(self._parameters) or not all(map(is_, parameters, self._parameters)):
+            return None
+        for p, generation in self._generations:
+            if p.generation != generation or not p._may_cache():
+                return None
+        return self._weights
+
+    def keep(self, parameters: Collection[Tensor | None], weights: list[Any]) -> list[Any]:
+        """The weights, kept for `find`."""
+        self._parameters, self._weights = list(parameters), weights
+        self._generations = [(p, p.generation) for p in parameters if p is not None]
+        return weights
+
+
 def infer(
-    cell: str,
-    x: Tensor,
-    directions: Sequence[Direction],
-    h_0: Tensor | None,
-    c_0: Tensor | None,
-    batch_first: bool,
-    reverse: bool,
+    weights: list[Any], x: Tensor, h_0: Tensor | None, c_0: Tensor | None, batch_first: bool, reverse: bool, with_c: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Layers of one direction on top of each other without a tape, the short way: x [T, B, I] and states [layers, B, H] as they are.
 
     Returns the output [T, B, H], h_n and (LSTM) c_n [layers, B, H]; the bits are those of `recurrent`.
     """
-    y = contiguous(x._array)
     h = None if h_0 is None else contiguous(h_0._array)
     c = None if c_0 is None else contiguous(c_0._array)
-    states: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    for i, direction in enumerate(directions):
-        output = empty((*y.shape[:2], direction[1].shape[1]), y.dtype)
-        h_last, c_last, _ = _native.recurrent_forward(
-            pack_recurrent(cell, direction, False), y, batch_first, None, reverse,
-            None if h is None else h[i], None if c is None else c[i], output, 0, False,
-        )  # fmt: skip
-        states[0].append(h_last)
-        states[1].append(c_last)
-        y = output
-    h_n, c_n = (s[0][None] if len(s) == 1 else np.stack(s) for s in states)
-    return wrap(y), wrap(h_n), wrap(c_n) if cell == "lstm" else None
+    y, h_n, c_n = _native.recurrent_infer(weights, contiguous(x._array), batch_first, reverse, h, c)
+    return wrap(y), wrap(h_n), wrap(c_n) if with_c else None
 
 
 class Step:

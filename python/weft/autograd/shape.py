@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import DtypeError, ShapeError, range_error, shape_error
 from .axes import one_axis
-from .tensor import Tensor, _plain_index, as_tensor, record, record_many
+from .tensor import Tensor, _plain_index, as_tensor, record, record_many, record_view
 
 
 def clone(a: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def reshape(a: Tensor, shape: Sequence[int]) -> Tensor:
         array = a._array.reshape(shape)
     except ValueError:
         raise ShapeError(f"[reshape] expected {a._array.size} elements, got shape {list(shape)} for {list(before)}") from None
-    return record("reshape", array, (a,), lambda g: (g.reshape(before),))
+    return record_view("reshape", array, a, lambda g: (g.reshape(before),))
 
 
 def permute(a: Tensor, axes: Sequence[int]) -> Tensor:
@@ -32,7 +32,7 @@ def permute(a: Tensor, axes: Sequence[int]) -> Tensor:
     if len(axes) != a.ndim or sorted(one_axis("permute", i, a.ndim) for i in axes) != list(range(a.ndim)):
         raise range_error("permute", "dims", f"an order of the {a.ndim} axes", tuple(axes))
     inverse = np.argsort([i % a.ndim for i in axes])
-    return record("permute", a._array.transpose(axes), (a,), lambda g: (g.transpose(inverse),))
+    return record_view("permute", a._array.transpose(axes), a, lambda g: (g.transpose(inverse),))
 
 
 def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
@@ -40,7 +40,7 @@ def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
     one, other = one_axis("transpose", dim0, a.ndim), one_axis("transpose", dim1, a.ndim)
     if not a.ndim:
         return clone(a)
-    return record("transpose", a._array.swapaxes(one, other), (a,), lambda g: (g.swapaxes(one, other),))
+    return record_view("transpose", a._array.swapaxes(one, other), a, lambda g: (g.swapaxes(one, other),))
 
 
 def expand(a: Tensor, shape: Sequence[int]) -> Tensor:
@@ -50,7 +50,7 @@ def expand(a: Tensor, shape: Sequence[int]) -> Tensor:
     grown = len(shape) - a.ndim
     target = [a.shape[i - grown] if n == -1 and i >= grown else n for i, n in enumerate(shape)]
     before = a.shape
-    return record("expand", np.broadcast_to(a._array, target), (a,), lambda g: (sum_to(g, before),))
+    return record_view("expand", np.broadcast_to(a._array, target), a, lambda g: (sum_to(g, before),))
 
 
 def index(a: Tensor, key: Any) -> Tensor:
@@ -73,7 +73,7 @@ def index_by(a: Tensor, plain: Any, name: str) -> Tensor:
             np.add.at(dx, plain, g)
         return (dx,)
 
-    return record(name, a._array[plain], (a,), rule)
+    return record_view(name, a._array[plain], a, rule) if simple else record(name, a._array[plain], (a,), rule)
 
 
 def gather(a: Tensor, dim: int, index: Any) -> Tensor:
@@ -141,7 +141,10 @@ def split(a: Tensor, sizes: int | Sequence[int], dim: int = 0) -> tuple[Tensor, 
         filled = [np.zeros(s, dtype) if g is None else g for g, s in zip(gs, shapes, strict=True)]
         return (np.concatenate(filled, axis=dim),)
 
-    return tuple(record_many("split", arrays, (a,), rule))
+    pieces = tuple(record_many("split", arrays, (a,), rule))
+    for piece in pieces:
+        piece._storage = a._shared()
+    return pieces
 
 
 def unbind(a: Tensor, dim: int = 0) -> tuple[Tensor, ...]:

@@ -79,9 +79,9 @@ class Node:
         self.name = name
         self.outputs = outputs
         self.rule: Rule | None = rule
-        #: For each input: nothing, (node, which of its outputs), or (leaf tensor, its generation when it was read).
+        #: For each input: nothing, (node, which of its outputs), or (leaf tensor, how often it had changed when it was read).
         self.edges: list[tuple[Any, int] | None] = [
-            None if p is None or not p.requires_grad else (p, p._generation) if p._node is None else (p._node, p._index)
+            None if p is None or not p.requires_grad else (p, p._changes) if p._node is None else (p._node, p._index)
             for p in parents
         ]
 
@@ -93,7 +93,7 @@ class Node:
                 "ask that one for retain_graph=True to go through it again"
             )
         for edge in self.edges:
-            if edge is not None and type(edge[0]) is not Node and edge[0]._generation != edge[1]:
+            if edge is not None and type(edge[0]) is not Node and edge[0]._changes != edge[1]:
                 raise RuntimeError(
                     f"[{self.name}] backward: a parameter of shape {list(edge[0].shape)} was changed in place after the forward pass"
                 )

@@ -33,14 +33,35 @@ def as_array(value: Any, dtype: Any = None) -> np.ndarray:
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
+class _Token:
+    """Alive as long as an array outside may write a storage."""
+
+    __slots__ = ("__weakref__",)
+
+
 class _WritableView:
-    """Exports a tensor's memory to NumPy; lives as long as any array made from it, which is how a tensor knows of them."""
+    """Exports an array to NumPy; keeps the token as long as any array made from it lives."""
 
-    __slots__ = ("__array_interface__", "__weakref__", "array")
+    __slots__ = ("__array_interface__", "array", "token")
 
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
+    def __init__(self, array: np.ndarray, token: _Token) -> None:
+        self.array, self.token = array, token
         self.__array_interface__ = array.__array_interface__
+
+
+class Storage:
+    """What all tensors of the same numbers share (`detach`, slices, other shapes): how often they changed, and who else may write them."""
+
+    __slots__ = ("changes", "foreign", "generation", "token")
+
+    def __init__(self, foreign: bool = False) -> None:
+        #: Changes by the package's own doors, which the way back asks for.
+        self.changes = 0
+        #: Those, and every time that an array went out which may have been written, which packed forms ask for.
+        self.generation = 0
+        #: The array came from outside and may be written there at any time.
+        self.foreign = foreign
+        self.token: weakref.ref[_Token] | None = None
 
 
 class Tensor:
@@ -55,7 +76,7 @@ class Tensor:
     array([[2., 4.]], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_array", "_generation", "_index", "_node", "_packed", "_views", "grad", "requires_grad")
+    __slots__ = ("__weakref__", "_array", "_index", "_node", "_packed", "_storage", "grad", "requires_grad")
     __array_priority__ = 1000
 
     def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None) -> None:
@@ -66,8 +87,12 @@ class Tensor:
         self.grad: Tensor | None = None
         self._node: tape.Node | None = None
         self._index = 0
-        self._generation = 0
-        self._views: weakref.ref[_WritableView] | None = None
+        #: None until somebody asks, for most results are read and gone.
+        self._storage: Storage | None = None
+        if isinstance(data, Tensor) and self._array is data._array:
+            self._storage = data._shared()
+        elif self._array is data if isinstance(data, np.ndarray) else hasattr(data, "__array__") or hasattr(data, "__dlpack__"):
+            self._storage = Storage(foreign=True)
         self._packed: dict[Any, Any] | None = None
 
     # Operators and methods of the rooms, set in operators.py; told here to type checkers.
@@ -199,12 +224,13 @@ class Tensor:
             view = self._array.view()
             view.flags.writeable = False
             return view
-        self._generation += 1
-        export = self._views() if self._views is not None else None
-        if export is None:
-            export = _WritableView(self._array)
-            self._views = weakref.ref(export)
-        return np.asarray(export)
+        storage = self._shared()
+        storage.generation += 1
+        token = storage.token() if storage.token is not None else None
+        if token is None:
+            token = _Token()
+            storage.token = weakref.ref(token)
+        return np.asarray(_WritableView(self._array, token))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.numpy()
@@ -232,8 +258,10 @@ class Tensor:
         return bool(self.item())
 
     def detach(self) -> Tensor:
-        """The same numbers, apart from the tape."""
-        return Tensor(self._array)
+        """The same numbers, apart from the tape: a change of either is a change of both."""
+        result = wrap(self._array)
+        result._storage = self._shared()
+        return result
 
     def clone(self) -> Tensor:
         """A copy; gradients flow through."""
@@ -288,17 +316,38 @@ class Tensor:
         if self.requires_grad and tape.is_grad_enabled():
             raise RuntimeError(f"[tensor] {who}: a leaf that requires gradients is changed in place under weft.no_grad() only")
         if not self._array.flags.writeable:
-            self._array = self._array.copy()
-        self._generation += 1
+            self._own()
+        self._changed()
+
+    def _changed(self) -> None:
+        storage = self._shared()
+        storage.changes += 1
+        storage.generation += 1
+
+    def _own(self) -> None:
+        """Takes a copy of the numbers, which shares nothing; the counts go on."""
+        before = self._shared()
+        self._array, self._storage = self._array.copy(), Storage()
+        self._storage.changes, self._storage.generation = before.changes, before.generation
+
+    def _shared(self) -> Storage:
+        if self._storage is None:
+            self._storage = Storage()
+        return self._storage
 
     @property
     def generation(self) -> int:
-        """Counts changes of the numbers; packed weights are made anew when it differs."""
-        return self._generation
+        """Counts changes of the numbers, by any tensor that shares them; packed weights are made anew when it differs."""
+        return 0 if self._storage is None else self._storage.generation
+
+    @property
+    def _changes(self) -> int:
+        return 0 if self._storage is None else self._storage.changes
 
     def _may_cache(self) -> bool:
-        """No writable view is alive, so the numbers change through doors that raise the generation only."""
-        return self._views is None or self._views() is None
+        """Nobody outside may write the numbers, so they change through doors that raise the generation only."""
+        storage = self._storage
+        return storage is None or not (storage.foreign or (storage.token is not None and storage.token() is not None))
 
     def copy_(self, source: Any) -> Tensor:
         """Takes over the numbers of `source`, same shape (or one that broadcasts) and dtype."""
@@ -349,6 +398,7 @@ class Tensor:
         result = type(self).__new__(type(self))
         memo[id(self)] = result
         Tensor.__init__(result, self._array.copy(), self.requires_grad)
+        result._storage = None
         result.grad = None if self.grad is None else self.grad.__deepcopy__(memo)
         return result
 
@@ -371,7 +421,14 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     >>> weft.tensor([1.0, 2.0]).dtype
     dtype('float32')
     """
-    return Tensor(as_array(data, dtype).copy(), requires_grad)
+    return leaf(as_array(data, dtype).copy(), requires_grad)
+
+
+def leaf(array: np.ndarray, requires_grad: bool = False) -> Tensor:
+    """A leaf around an array that nobody else has."""
+    result = Tensor(array, requires_grad)
+    result._storage = None
+    return result
 
 
 def wrap(array: np.ndarray) -> Tensor:
@@ -379,8 +436,8 @@ def wrap(array: np.ndarray) -> Tensor:
     result = Tensor.__new__(Tensor)
     result._array = array if isinstance(array, np.ndarray) else np.asarray(array)
     result.requires_grad = False
-    result.grad = result._node = result._views = result._packed = None
-    result._index = result._generation = 0
+    result.grad = result._node = result._storage = result._packed = None
+    result._index = 0
     return result
 
 
@@ -390,6 +447,13 @@ def record(name: str, array: np.ndarray, parents: Sequence[Tensor | None], rule:
     if wants(*parents):
         result._node = tape.Node(name, parents, 1, rule)
         result.requires_grad = True
+    return result
+
+
+def record_view(name: str, array: np.ndarray, source: Tensor, rule: tape.Rule) -> Tensor:
+    """`record` for an array of the source's own numbers, so that a change of either is a change of both."""
+    result = record(name, array, (source,), rule)
+    result._storage = source._shared()
     return result
 
 

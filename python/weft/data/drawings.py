@@ -13,11 +13,13 @@ COLORS = {
 }  # fmt: skip
 FORMS = ("circle", "square", "triangle", "cross")
 FILLS = ("filled", "hollow")
-SIZES = {"small": 5.0, "middle": 7.5, "large": 10.0}
+SIZES = {"small": 4.0, "middle": 6.0, "large": 8.0}
+#: Centres on a grid of 8 pixels: wherever a shape is, it lies on patches of 4 or 8 pixels in the same way, so that a tokenizer meets few
+#: patches often (1,409 of 8 × 8) instead of many rarely (15,046 with centres 5 pixels apart), and codes say what captions say.
 PLACES = {
     f"{row} {column}".replace("middle centre", "centre"): (y, x)
-    for row, y in (("top", 11), ("middle", 16), ("bottom", 21))
-    for column, x in (("left", 11), ("centre", 16), ("right", 21))
+    for row, y in (("top", 7.5), ("middle", 15.5), ("bottom", 23.5))
+    for column, x in (("left", 7.5), ("centre", 15.5), ("right", 23.5))
 }
 TURNS = ("upright", "rotated")
 
@@ -45,13 +47,13 @@ def draw(size: str, fill: str, color: str, turn: str, form: str, place: str) -> 
         y, x = (-y, x) if form == "triangle" else ((y + x) * 0.5**0.5, (y - x) * 0.5**0.5)
     distance = {
         "circle": np.hypot(x, y) - r,
-        "square": np.maximum(np.abs(x), np.abs(y)) - 0.85 * r,
+        "square": np.maximum(np.abs(x), np.abs(y)) - 0.7 * r,
         "triangle": np.maximum(np.abs(x) * 0.88 - (y + r) * 0.47, y - 0.8 * r),
-        "cross": np.minimum(np.maximum(np.abs(x) - r, np.abs(y) - 0.36 * r), np.maximum(np.abs(x) - 0.36 * r, np.abs(y) - r)),
+        "cross": np.minimum(np.maximum(np.abs(x) - r, np.abs(y) - 0.4 * r), np.maximum(np.abs(x) - 0.4 * r, np.abs(y) - r)),
     }[form]
     ink = np.clip(0.5 - distance, 0.0, 1.0)
     if fill == "hollow":
-        ink = ink - np.clip(0.5 - (distance + 2.0), 0.0, 1.0)
+        ink = ink - np.clip(0.5 - (distance + 1.5), 0.0, 1.0)
     return np.rint(ink[:, :, None] * np.array(COLORS[color], np.float64)).astype(np.uint8)
 
 

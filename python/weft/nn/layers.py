@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor, as_tensor
+from ..autograd.tensor import leaf
 from ..errors import choice_error, range_error
 from . import functional as F
 from . import init
@@ -23,7 +24,7 @@ def new_parameter(who: str, shape: Sequence[int], dtype: Any) -> Parameter:
     dtype = np.dtype(np.float32 if dtype is None else dtype)
     if dtype not in DTYPES:
         raise choice_error(who, "dtype", ["float32", "float64"], str(dtype))
-    return Parameter(np.zeros(tuple(shape), dtype))
+    return Parameter(leaf(np.zeros(tuple(shape), dtype)))
 
 
 def check_device(who: str, device: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from ..autograd import Tensor, as_tensor, cat, is_grad_enabled, no_grad, stack
-from ..autograd.recurrent import infer, recurrent
+from ..autograd.recurrent import Ready, infer, pack_recurrent, recurrent
 from ..autograd.recurrent_options import Kind, recurrent_with_options
 from ..errors import ConfigError, DtypeError, choice_error, range_error, shape_error
 from . import functional as F
@@ -66,6 +66,7 @@ class _Recurrent(Module):
         # What does not change between calls.
         self._fused = self.options.plain and not proj_size
         o = self.options
+        self._ready = Ready()
         self._light = self._fused and not (bidirectional or o.residual or o.learn_initial_state)
         self._noisy = bool(o.input_dropout or o.recurrent_dropout or any(o.zoneouts))
         self._still = not self._noisy and (dropout == 0.0 or num_layers == 1)
@@ -168,17 +169,22 @@ class _Recurrent(Module):
 
     def _infer(self, x: Any, h_0: Any, c_0: Any) -> tuple[Tensor, Tensor, Tensor | None] | None:
         """The short way through layers of one direction when nothing is recorded; None where an argument needs a closer look."""
-        weight = self._parameters["weight_ih_l0"]
         if type(x) is not Tensor:
             return None
-        shape = x.shape
-        if len(shape) != 3 or shape[2] != self.input_size or 0 in shape or x.dtype != weight.dtype:
+        array, own = x._array, self._parameters
+        shape, dtype = array.shape, own["weight_ih_l0"]._array.dtype
+        if len(shape) != 3 or shape[2] != self.input_size or not (shape[0] and shape[1]) or array.dtype != dtype:
             return None
-        expected = (self.num_layers, shape[0 if self.batch_first else 1], self.hidden_size)
-        for state in (h_0, c_0):
-            if state is not None and (type(state) is not Tensor or state.shape != expected or state.dtype != weight.dtype):
-                return None
-        return infer(self._cell, x, self.plain_layers(), h_0, c_0, self.batch_first, self.options.reverse)
+        if h_0 is not None or c_0 is not None:
+            expected = (self.num_layers, shape[0 if self.batch_first else 1], self.hidden_size)
+            for state in (h_0, c_0):
+                if state is not None and (type(state) is not Tensor or state.shape != expected or state.dtype != dtype):
+                    return None
+        cell, parameters = self._cell, own.values()
+        weights = self._ready.find(parameters)
+        if weights is None:
+            weights = self._ready.keep(parameters, [pack_recurrent(cell, d, False) for d in self.plain_layers()])
+        return infer(weights, x, h_0, c_0, self.batch_first, self.options.reverse, cell == "lstm")
 
     def plain_layers(self) -> list[Any]:
         """weight_ih, weight_hh, bias_ih and bias_hh of every layer, forward direction."""

@@ -186,6 +186,63 @@ fn recurrent_forward<'py>(
     by_dtype!(x, T => forward::<T>(py, weights, x, batch_first, l, reverse, (h_0, c_0), output, offset, training))
 }
 
+fn infer<'py, T: Held>(
+    py: Python<'py>,
+    layers: &[PyRef<'py, RecurrentWeights>],
+    x: Untyped<'_, 'py>,
+    batch_first: bool,
+    reverse: bool,
+    initial: (Option<Untyped<'_, 'py>>, Option<Untyped<'_, 'py>>),
+) -> PyResult<[Bound<'py, PyAny>; 3]> {
+    let packed = layers.iter().map(|w| T::weights(&w.0).ok_or_else(|| other_dtype(py))).collect::<PyResult<Vec<_>>>()?;
+    let Some(first) = packed.first() else {
+        return Err(named(py, "ConfigError", "[recurrent] layers: expected at least one".into()));
+    };
+    let (size, hidden, with_c) = (x.shape(), first.sizes().hidden, first.cell().has_cell_state());
+    let (steps, batch) = if batch_first { (size[1], size[0]) } else { (size[0], size[1]) };
+    let layout = Layout { steps, batch, batch_first, lengths: None, reverse };
+    let x = read::<T>("input", x)?;
+    let mut below = slice(py, "input", &x)?;
+    let h0 = initial.0.map(|h| read::<T>("h_0", h)).transpose()?;
+    let c0 = initial.1.map(|c| read::<T>("c_0", c)).transpose()?;
+    let h0 = h0.as_ref().map(|h| slice(py, "h_0", h)).transpose()?;
+    let c0 = c0.as_ref().map(|c| slice(py, "c_0", c)).transpose()?;
+    let state = batch * hidden;
+    let h_n = empty::<T>(py, &[packed.len(), batch, hidden])?;
+    let c_n = empty::<T>(py, &[if with_c { packed.len() } else { 0 }, batch, hidden])?;
+    let outputs = packed.iter().map(|_| empty::<T>(py, &[size[0], size[1], hidden])).collect::<PyResult<Vec<_>>>()?;
+    let (h, c) = (fresh(&h_n), fresh(&c_n));
+    let ys: Vec<&mut [T]> = outputs.iter().map(fresh).collect();
+    without_gil(py, || {
+        for (i, (packed, y)) in packed.iter().zip(ys).enumerate() {
+            let span = i * state..(i + 1) * state;
+            let last = State { h: &mut h[span.clone()], c: if with_c { &mut c[span.clone()] } else { &mut [] } };
+            let initial = (h0.map(|h| &h[span.clone()]), c0.map(|c| &c[span.clone()]));
+            recurrent::forward(packed, layout, below, initial, y, hidden, last, false)?;
+            below = y;
+        }
+        Ok(())
+    })?;
+    let y = outputs.into_iter().next_back().map_or_else(|| py.None().into_bound(py), Bound::into_any);
+    Ok([y, h_n.into_any(), c_n.into_any()])
+}
+
+/// recurrent_infer(weights of each layer, x [T, B, I] or [B, T, I], batch_first, reverse, h_0, c_0 [layers, B, H])
+/// -> [y, h_n, c_n ([0, B, H] without c)]: layers of one direction on top of each other, nothing kept for a backward pass
+#[pyfunction]
+#[pyo3(signature = (weights, x, batch_first, reverse, h_0, c_0))]
+fn recurrent_infer<'py>(
+    py: Python<'py>,
+    weights: Vec<PyRef<'py, RecurrentWeights>>,
+    x: &Bound<'py, PyUntypedArray>,
+    batch_first: bool,
+    reverse: bool,
+    h_0: Option<&Bound<'py, PyUntypedArray>>,
+    c_0: Option<&Bound<'py, PyUntypedArray>>,
+) -> PyResult<[Bound<'py, PyAny>; 3]> {
+    by_dtype!(x, T => infer::<T>(py, &weights, x, batch_first, reverse, (h_0, c_0)))
+}
+
 fn step<T: Held>(
     py: Python<'_>,
     weights: &RecurrentWeights,
@@ -346,6 +403,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<RecurrentWeights>()?;
     module.add_class::<RecurrentCache>()?;
     module.add_function(wrap_pyfunction!(recurrent_forward, module)?)?;
+    module.add_function(wrap_pyfunction!(recurrent_infer, module)?)?;
     module.add_function(wrap_pyfunction!(recurrent_step, module)?)?;
     module.add_function(wrap_pyfunction!(recurrent_backward, module)?)?;
     module.add_function(wrap_pyfunction!(recurrent_weight_gradients, module)?)
