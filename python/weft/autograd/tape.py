@@ -81,7 +81,11 @@ class Node:
         self.rule: Rule | None = rule
         #: For each input: nothing, (node, which of its outputs), or (leaf tensor, how often it had changed when it was read).
         self.edges: list[tuple[Any, int] | None] = [
-            None if p is None or not p.requires_grad else (p, p._changes) if p._node is None else (p._node, p._index)
+            None
+            if p is None or not p.requires_grad
+            else (p._node, p._index)
+            if p._node is not None
+            else (p, 0 if p._storage is None else p._storage.changes)
             for p in parents
         ]
 
