@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import weft
-from weft.autograd.reduction import top_k_array
+from weft.autograd.reduction import draw_array, top_k_array
 
 from checking import check_operation
 
@@ -59,3 +59,26 @@ def test_top_k(rng, dtype, width, k):
     beside[0, 64], beside[0, 80] = 100.0, np.nan
     assert top_k_array(beside, 1)[1][0, 0] == 64
     assert top_k_array(x[:0], k)[0].shape == (0, min(k, width))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows, width", [(1, 1), (17, 5), (64, 256), (3, 8000), (0, 4)])
+def test_draw(rng, dtype, rows, width):
+    for temperature in (1.0, 0.3, 7.0):
+        scores = (4.0 * rng.standard_normal((rows, width))).astype(dtype)
+        uniforms = rng.uniform(0.0, 1.0, rows)
+        if rows > 4:
+            scores[0, 1:], scores[1, 0], scores[2] = -np.inf, -np.inf, -np.inf
+            uniforms[:3], uniforms[3:5] = 0.999, (0.0, np.nextafter(1.0, 0.0))
+        p = weft.softmax(weft.tensor(scores.astype(np.float64) / temperature), -1).numpy()
+        sums = np.cumsum(p, 1)
+        got = draw_array(scores, uniforms, temperature)
+        assert got.dtype == np.int64 and got.shape == (rows,)
+        for r, place in enumerate(got):
+            passed = np.flatnonzero(sums[r] > uniforms[r] * sums[r, -1])
+            assert place == (passed[0] if len(passed) else np.argmax(sums[r] == sums[r, -1]))
+            if np.isfinite(scores[r]).any():
+                assert p[r, place] > 0.0
+        if width == 8000:
+            # One row's draw does not depend on the others.
+            assert draw_array(scores[1:2], uniforms[1:2], temperature)[0] == got[1]

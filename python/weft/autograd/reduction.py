@@ -140,3 +140,8 @@ def top_k_array(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The `k` largest numbers of each row of [R, V], in falling order, and where they stand; of equal ones the lower index comes first.
     Where fewer than k are above −∞: −∞ at −1."""
     return _native.top_k(contiguous(x), min(k, x.shape[1]))
+
+
+def draw_array(scores: np.ndarray, uniforms: np.ndarray, temperature: float) -> np.ndarray:
+    """A column of each row of [R, V]: where the sum of softmax(scores / temperature) passes `uniforms` [R] times the whole sum."""
+    return _native.draw(contiguous(scores), contiguous(uniforms), temperature)

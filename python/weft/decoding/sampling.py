@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import random
 from ..autograd.activation import softmax_array
+from ..autograd.reduction import draw_array
 from ..data.vocabulary import END, START
 from ..errors import range_error
 from .result import Decodable, Result
@@ -69,6 +70,8 @@ class Cut:
     def draw(self, scores: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         """One token of each row of log-probabilities [rows, V], by a number in [0, 1) each: where the sum of the probabilities, in the
         order of the tokens, passes it."""
+        if self.top_k is None and self.top_p == 1.0 and self.min_p == 0.0:
+            return draw_array(scores, uniforms, self.temperature)
         sums = np.cumsum(self._shares(scores), 1)
         place = (sums <= uniforms[:, None] * sums[:, -1:]).sum(1)
         if place.max(initial=0) == sums.shape[1]:

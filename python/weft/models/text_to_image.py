@@ -241,7 +241,8 @@ class TextToImage(Model):
         written = np.zeros((rows, tokens), np.int64)
         table, places = self.codes.weight.numpy(), self.positions.positions.numpy()
         with nn.evaluating(self), no_grad():
-            cache = KeyValueCache(self.layers, len(read), self.heads, self.hidden // self.heads, self.words.weight.dtype)
+            width, room = self.hidden // self.heads, self.caption + 1 + tokens
+            cache = KeyValueCache(self.layers, len(read), self.heads, width, self.words.weight.dtype, room)
             first = self._embedded(read, np.zeros((len(read), 0), np.int64))
             # The captions and the start at once, then a code a step.
             cache.reserve(first.shape[1])

@@ -22,10 +22,11 @@ class KeyValueCache:
     parents, and a shared page is copied only when a row writes to it, so beam search copies at most one page a row and step however long
     the prefix is. The kernel reads pages where they lie; a cached step gives the bits of the whole pass.
 
-    `lengths` [B]: positions that each row has. A step is `reserve(n)`, one `write` and `attend` a layer, `advance(n)`.
+    `lengths` [B]: positions that each row has; pages for `room` positions are made at once. A step is `reserve(n)`, one `write` and
+    `attend` a layer, `advance(n)`.
     """
 
-    def __init__(self, layers: int, batch: int, heads: int, width: int, dtype: Any = np.float32) -> None:
+    def __init__(self, layers: int, batch: int, heads: int, width: int, dtype: Any = np.float32, room: int = 0) -> None:
         self.heads, self.width, self.dtype = heads, width, np.dtype(dtype)
         self.lengths = np.zeros(batch, np.int64)
         self.table = np.zeros((batch, 0), np.int64)
@@ -35,19 +36,21 @@ class KeyValueCache:
         #: How many rows a page belongs to.
         self._users = np.zeros(0, np.int64)
         self._padded = -(-width // 16) * 16
+        self._first = batch * -(-room // PAGE)
         self._keys = [np.zeros((0, heads, width, PAGE), dtype) for _ in range(layers)]
         self._values = [np.zeros((0, heads, PAGE, self._padded), dtype) for _ in range(layers)]
 
     def _take(self, count: int) -> np.ndarray:
         free = np.flatnonzero(self._users == 0)
         if len(free) < count:
-            more = max(count - len(free), len(self._users), 4)
+            more = max(count - len(free), len(self._users) or self._first, 4)
             for pools in (self._keys, self._values):
                 for i, pool in enumerate(pools):
                     pools[i] = empty((len(pool) + more, *pool.shape[1:]), self.dtype)
                     pools[i][: len(pool)] = pool
-                    # Numbers that nobody wrote are read, and dropped, with those beside them.
-                    pools[i][len(pool) :] = 0
+                    if pools is self._keys:
+                        # Keys that nobody wrote are read, and dropped, with those beside them: subnormal numbers would cost time.
+                        pools[i][len(pool) :] = 0
             self._users = np.concatenate([self._users, np.zeros(more, np.int64)])
             free = np.flatnonzero(self._users == 0)
         self._users[free[:count]] = 1
@@ -77,7 +80,7 @@ class KeyValueCache:
             fresh = (columns >= (first + begun)[:, None]) & (columns <= last[:, None])
             self.table[fresh] = self._take(int(np.count_nonzero(fresh)))
         at = self.lengths[:, None] + np.arange(steps)
-        self._where = np.take_along_axis(self.table, at // PAGE, 1), at % PAGE
+        self._where = self.table[np.arange(len(at))[:, None], at // PAGE], at % PAGE
         self._ends = self.lengths + steps
 
     def _sharing(self, rows: np.ndarray, first: np.ndarray) -> np.ndarray:

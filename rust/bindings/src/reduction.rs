@@ -3,7 +3,7 @@
 use crate::arrays::{Number, empty, fresh, read, shape, slice};
 use crate::by_dtype;
 use crate::without_gil::without_gil;
-use numpy::{IntoPyArray, PyArrayMethods, PyUntypedArray};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArray};
 use pyo3::prelude::*;
 use weft_kernels::reduction;
 
@@ -52,7 +52,34 @@ fn top_k<'py>(py: Python<'py>, x: &Bound<'py, PyUntypedArray>, k: usize) -> PyRe
     by_dtype!(x, T => largest::<T>(py, x, k))
 }
 
+fn drawn<T: Number>(
+    py: Python<'_>,
+    scores: &Bound<'_, PyUntypedArray>,
+    uniforms: &PyReadonlyArray1<'_, f64>,
+    temperature: f64,
+) -> PyResult<Vec<i64>> {
+    let width = shape(scores)[1];
+    let scores = read::<T>("scores", scores)?;
+    let (scores, uniforms) = (slice(py, "scores", &scores)?, uniforms.as_slice()?);
+    let mut places = vec![0; uniforms.len()];
+    without_gil(py, || reduction::draw(width, temperature, scores, uniforms, &mut places))?;
+    Ok(places)
+}
+
+/// draw(scores [R, V], uniforms [R], temperature) -> a column of each row [R], by the probabilities softmax(scores / temperature)
+#[pyfunction]
+fn draw<'py>(
+    py: Python<'py>,
+    scores: &Bound<'py, PyUntypedArray>,
+    uniforms: PyReadonlyArray1<'py, f64>,
+    temperature: f64,
+) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    let places = by_dtype!(scores, T => drawn::<T>(py, scores, &uniforms, temperature))?;
+    Ok(places.into_pyarray(py))
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(draw, module)?)?;
     module.add_function(wrap_pyfunction!(top_k, module)?)?;
     module.add_function(wrap_pyfunction!(sum, module)?)
 }

@@ -1,10 +1,12 @@
-//! The largest numbers of rows ([`top_k`]), and sums over an axis: `[outer, n, inner]` → `[outer, inner]`.
+//! The largest numbers of rows ([`top_k`]), places drawn by them ([`draw()`]), and sums over an axis: `[outer, n, inner]` → `[outer, inner]`.
 //!
 //! Rule R4. Along a row (inner = 1): chunks of [`CHUNK`] numbers, each summed in four vectors of virtual lanes and folded one way;
 //! chunk sums are added in order. Across rows: chunks of [`ROWS`] rows, a chain a column, chunk sums added in order.
 
+mod draw;
 mod top;
 
+pub use draw::draw;
 pub use top::top_k;
 
 use crate::error::check_length;
