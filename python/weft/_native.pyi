@@ -205,6 +205,7 @@ def attention_backward(
     d_context: _Array,
     d_weights: _Array | None,
     wants_values: bool,
+    key_sum: _Array | None,
 ) -> list[_Array]: ...
 def recurrent_step(weights: RecurrentWeights, x: _Array, h: _Array, c: _Array) -> None: ...
 

@@ -23,7 +23,7 @@ def attention(
     def rule(dc: np.ndarray | None, dw: np.ndarray | None) -> list[np.ndarray | None]:
         d_context = np.zeros_like(context) if dc is None else contiguous(dc)
         d_weights = None if dw is None else contiguous(dw)
-        dq, dk, dv, de = _native.attention_backward(q, k, v, e, scale, lengths, weights, d_context, d_weights, True)
+        dq, dk, dv, de = _native.attention_backward(q, k, v, e, scale, lengths, weights, d_context, d_weights, True, None)
         return [dq, dk, dv, None if e is None else de]
 
     both = record_many("attention", [context, weights], (query, key, value, energy), rule)

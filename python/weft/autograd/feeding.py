@@ -160,9 +160,9 @@ class _Back:
         """The gradient of a step's query; those of keys and energy are added up."""
         d_query, d_keys, _, d_energy = _native.attention_backward(
             step.query[:, None], self.keys, self.values, self.energy, self.decoder.scale, self.lengths, step.weights,
-            d_context[:, None], None, False,
+            d_context[:, None], None, False, self.sums.get("keys"),
         )  # fmt: skip
-        self.add("keys", d_keys)
+        self.sums.setdefault("keys", d_keys)
         self.add("energy", d_energy)
         return d_query[:, 0]
 

@@ -89,8 +89,9 @@ class Tensor:
         self._index = 0
         #: None until somebody asks, for most results are read and gone.
         self._storage: Storage | None = None
-        if isinstance(data, Tensor) and self._array is data._array:
-            self._storage = data._shared()
+        if isinstance(data, Tensor):
+            if self._array is data._array:
+                self._storage = data._shared()
         elif self._array is data if isinstance(data, np.ndarray) else hasattr(data, "__array__") or hasattr(data, "__dlpack__"):
             self._storage = Storage(foreign=True)
         self._packed: dict[Any, Any] | None = None

@@ -1,7 +1,8 @@
 //! Attention of an encoder-decoder.
 
-use crate::arrays::{Number, empty, fresh, indices, read, shape, slice};
+use crate::arrays::{Number, empty, fresh, indices, read, shape, slice, write};
 use crate::by_dtype;
+use crate::errors::named;
 use crate::without_gil::without_gil;
 use numpy::{PyReadonlyArrayDyn, PyUntypedArray};
 use pyo3::prelude::*;
@@ -48,6 +49,7 @@ fn backward<'py, T: Number>(
     d_context: Untyped<'_, 'py>,
     d_weights: Option<Untyped<'_, 'py>>,
     wants_values: bool,
+    key_sum: Option<Untyped<'_, 'py>>,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let s = sizes(arrays[0], arrays[1], arrays[2]);
     let (q, k, v) = (read::<T>("query", arrays[0])?, read::<T>("key", arrays[1])?, read::<T>("value", arrays[2])?);
@@ -64,11 +66,17 @@ fn backward<'py, T: Number>(
     let d_weights = d_weights.as_ref().map(|d| slice(py, "d_weights", d)).transpose()?;
     let out = [
         empty::<T>(py, &shape(arrays[0]))?,
-        empty::<T>(py, &shape(arrays[1]))?,
+        empty::<T>(py, &if key_sum.is_none() { shape(arrays[1]) } else { vec![0] })?,
         empty::<T>(py, &if wants_values { shape(arrays[2]) } else { vec![0] })?,
         empty::<T>(py, &[e])?,
     ];
-    let gradients = Gradients { q: fresh(&out[0]), k: fresh(&out[1]), v: fresh(&out[2]), energy: fresh(&out[3]) };
+    let adds_to_k = key_sum.is_some();
+    let mut sum = key_sum.map(|k| write::<T>("key sum", k)).transpose()?;
+    let k_out = match &mut sum {
+        Some(sum) => sum.as_slice_mut().map_err(|_| named(py, "ShapeError", "key sum: expected a C-contiguous array".into()))?,
+        None => fresh(&out[1]),
+    };
+    let gradients = Gradients { q: fresh(&out[0]), k: k_out, adds_to_k, v: fresh(&out[2]), energy: fresh(&out[3]) };
     without_gil(py, || attention::backward(s, score, q, k, v, lengths, weights, d_context, d_weights, gradients))?;
     Ok(out.into_iter().map(|a| a.into_any()).collect())
 }
@@ -89,10 +97,10 @@ fn attention_forward<'py>(
     by_dtype!(query, T => forward::<T>(py, [query, key, value], energy, scale, lengths.as_ref()))
 }
 
-/// attention_backward(query, key, value, energy, scale, lengths, weights, d_context, d_weights or None, wants_values)
-/// -> [d query, d key, d value (empty if not wanted), d energy]
+/// attention_backward(query, key, value, energy, scale, lengths, weights, d_context, d_weights or None, wants_values, key_sum or None)
+/// -> [d query, d key (empty if it was added to key_sum), d value (empty if not wanted), d energy]
 #[pyfunction]
-#[pyo3(signature = (query, key, value, energy, scale, lengths, weights, d_context, d_weights, wants_values))]
+#[pyo3(signature = (query, key, value, energy, scale, lengths, weights, d_context, d_weights, wants_values, key_sum))]
 fn attention_backward<'py>(
     py: Python<'py>,
     query: &Bound<'py, PyUntypedArray>,
@@ -105,10 +113,11 @@ fn attention_backward<'py>(
     d_context: &Bound<'py, PyUntypedArray>,
     d_weights: Option<&Bound<'py, PyUntypedArray>>,
     wants_values: bool,
+    key_sum: Option<&Bound<'py, PyUntypedArray>>,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let arrays = [query, key, value];
     by_dtype!(query, T => {
-        backward::<T>(py, arrays, energy, scale, lengths.as_ref(), weights, d_context, d_weights, wants_values)
+        backward::<T>(py, arrays, energy, scale, lengths.as_ref(), weights, d_context, d_weights, wants_values, key_sum)
     })
 }
 

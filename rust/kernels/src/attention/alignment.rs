@@ -152,12 +152,14 @@ pub fn forward<T: Real>(
     Ok(())
 }
 
-/// Where the gradients go; every buffer is written whole.
+/// Where the gradients go; every buffer is written whole, but for the keys' if it is a sum.
 pub struct Gradients<'a, T> {
     /// `[B, T, D]`
     pub q: &'a mut [T],
     /// `[B, S, D]`
     pub k: &'a mut [T],
+    /// Whether that of the keys is added to what `k` holds: a decoder's steps look at the same keys.
+    pub adds_to_k: bool,
     /// `[B, S, E]`; empty if not wanted
     pub v: &'a mut [T],
     /// `[D]`, additive only; else empty.
@@ -184,7 +186,7 @@ pub fn backward<T: Real>(
     check_length("attention", "key gradient", gradients.k.len(), k.len())?;
     let wants_v = !gradients.v.is_empty();
     check_length("attention", "value gradient", gradients.v.len(), if wants_v { v.len() } else { 0 })?;
-    let additive = matches!(score, Score::Additive { .. });
+    let (additive, adds) = (matches!(score, Score::Additive { .. }), gradients.adds_to_k);
     // The energy's gradient is summed over sequences in order afterwards.
     let mut energies = scratch::<T>(if additive { s.batch * s.width } else { 0 });
     let shared = (
@@ -202,7 +204,9 @@ pub fn backward<T: Real>(
         let d_context = sequence(d_context, b, s.targets, s.values);
         // SAFETY: each sequence belongs to one thread.
         let (dq, dk) = unsafe { (shared.0.slice(span(b, s.targets * s.width)), shared.1.slice(span(b, s.sources * s.width))) };
-        dk[n * s.width..].fill(T::ZERO);
+        if !adds {
+            dk[if additive { 0 } else { n * s.width }..].fill(T::ZERO);
+        }
         let outer = MatrixView::new(d_context, s.targets, s.values);
         if wants_v {
             // SAFETY: as above.
@@ -236,7 +240,7 @@ pub fn backward<T: Real>(
                 product_on(choice, 1, d, Right::View(MatrixView::new(k, n, s.width)), to, Start::Zero);
                 let to = MatrixViewMut::new(&mut dk[..n * s.width], n, s.width);
                 let right = Right::View(MatrixView::new(q, s.targets, s.width));
-                product_on(choice, 1, d.transposed(), right, to, Start::Zero);
+                product_on(choice, 1, d.transposed(), right, to, if adds { Start::Accumulate } else { Start::Zero });
             }
             Score::Additive { energy } => {
                 // SAFETY: as above.

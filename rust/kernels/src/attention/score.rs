@@ -88,7 +88,6 @@ impl<T: Real> Kernel for Backward<'_, T> {
     fn run<I: Isa>(self) {
         let width = self.width;
         let one = <T::On<I>>::splat(T::ONE);
-        self.dk[..self.sources * width].fill(T::ZERO);
         self.d_energy.fill(T::ZERO);
         for t in 0..self.targets {
             let mut i = 0;
@@ -137,7 +136,7 @@ impl<T: Real> Kernel for Backward<'_, T> {
     }
 }
 
-/// Gradients of one sequence's queries, keys and energy from those of its scores; written whole (dk up to `sources`).
+/// Gradients of one sequence's queries and energy, written whole, and of its keys, added to `dk`, from those of its scores.
 pub fn additive_backward<T: Real>(
     choice: Choice,
     targets: usize,
