@@ -55,3 +55,14 @@ def test_weights_that_change_are_packed_again():
         assert (before != after).any()
     y = layer(x)[0].detach().numpy()
     assert (y == seen[-1]).all() and (run(twin) == seen[0]).all()
+
+
+def test_a_view_that_writes_and_goes_leaves_nothing_stale():
+    layer, x = weft.nn.RNN(2, 3), weft.tensor(np.ones((1, 1, 2), np.float32))
+    with weft.no_grad():
+        view = layer.weight_ih_l0.detach().numpy()
+        layer(x)
+        view[...] = 0.5
+        del view
+        short = layer(x)[0].numpy()
+    assert (short == layer(x)[0].detach().numpy()).all()

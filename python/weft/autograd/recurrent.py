@@ -119,9 +119,10 @@ class Ready:
         return self._weights
 
     def keep(self, parameters: Collection[Tensor | None], weights: list[Any]) -> list[Any]:
-        """The weights, kept for `find`."""
-        self._parameters, self._weights = list(parameters), weights
-        self._generations = [(p, p.generation) for p in parameters if p is not None]
+        """The weights, kept for `find` unless an array may change the parameters unseen."""
+        known = [(p, p.generation) for p in parameters if p is not None]
+        if all(p._may_cache() for p, _ in known):
+            self._parameters, self._generations, self._weights = list(parameters), known, weights
         return weights
 
 
