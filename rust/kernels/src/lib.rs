@@ -4,6 +4,7 @@
 //! lengths before it writes anything, and gives the same bits for any thread count and instruction set (rules R1–R6 of
 //! ARCHITECTURE.md).
 
+mod abreast;
 pub mod activation;
 pub mod attention;
 pub mod crf;

@@ -1,5 +1,6 @@
 //! Layer norm (Ba et al. 2016, eq. 4) and RMS norm (Zhang & Sennrich 2019, eq. 4) over rows, with the residual add in front.
 
+use crate::abreast::{self, Abreast, MOST};
 use crate::error::check_length;
 use crate::parallel::{self, Shared};
 use crate::reduction;
@@ -18,9 +19,6 @@ pub enum Norm {
 
 /// Rows whose share of the parameters' gradients is summed in the first-level cache; the blocks' sums are added in order (rule R4).
 const BLOCK: usize = 32;
-
-/// Most rows in step.
-pub(crate) const MOST_ABREAST: usize = 4;
 
 /// What is normalised and how.
 #[derive(Clone, Copy)]
@@ -52,19 +50,16 @@ impl<T: Real> Kernel for Forward<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let mut row = 0;
-        while row + <T::On<I> as Lanes>::Step::VECTORS <= self.rows {
-            self.abreast::<<T::On<I> as Lanes>::Step>(row);
-            row += <T::On<I> as Lanes>::Step::VECTORS;
-        }
-        while row < self.rows {
-            self.abreast::<T::On<I>>(row);
-            row += 1;
-        }
+        abreast::run::<I, T>(&self);
     }
 }
 
-impl<T: Real> Forward<'_, T> {
+impl<T: Real> Abreast<T> for Forward<'_, T> {
+    #[inline(always)]
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// As many rows in step as V has vectors: the sums of one row alone are a chain that waits for itself.
     #[inline(always)]
     fn abreast<V: Lanes<Elem = T>>(&self, row: usize) {
@@ -87,7 +82,7 @@ impl<T: Real> Forward<'_, T> {
                 }
                 x = sum;
             }
-            let mut means = [T::ZERO; MOST_ABREAST];
+            let mut means = [T::ZERO; MOST];
             if layer {
                 i = 0;
                 while i < n {
@@ -115,7 +110,7 @@ impl<T: Real> Forward<'_, T> {
                 lanes = lanes.add(d.mul(d));
                 i += c;
             }
-            let mut inverses = [T::ZERO; MOST_ABREAST];
+            let mut inverses = [T::ZERO; MOST];
             lanes.fold_add_rows(inverses.as_mut_ptr());
             inverses = inverses.map(|square| T::ONE / (square / count + self.epsilon).sqrt());
             let inverse = V::splat_rows(inverses.as_ptr());
@@ -208,20 +203,16 @@ impl<T: Real> Kernel for Backward<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let rows = self.deviations.len();
-        let mut row = 0;
-        while row + <T::On<I> as Lanes>::Step::VECTORS <= rows {
-            self.abreast::<<T::On<I> as Lanes>::Step>(row);
-            row += <T::On<I> as Lanes>::Step::VECTORS;
-        }
-        while row < rows {
-            self.abreast::<T::On<I>>(row);
-            row += 1;
-        }
+        abreast::run::<I, T>(&self);
     }
 }
 
-impl<T: Real> Backward<'_, T> {
+impl<T: Real> Abreast<T> for Backward<'_, T> {
+    #[inline(always)]
+    fn rows(&self) -> usize {
+        self.deviations.len()
+    }
+
     /// As many rows in step as V has vectors; their shares of the parameters' gradients one after the other.
     #[inline(always)]
     fn abreast<V: Lanes<Elem = T>>(&self, row: usize) {
@@ -250,7 +241,7 @@ impl<T: Real> Backward<'_, T> {
                 b = b.add(gained.mul(hat));
                 i += c;
             }
-            let (mut sums, mut products) = ([T::ZERO; MOST_ABREAST], [T::ZERO; MOST_ABREAST]);
+            let (mut sums, mut products) = ([T::ZERO; MOST], [T::ZERO; MOST]);
             if layer {
                 a.fold_add_rows(sums.as_mut_ptr());
             }

@@ -33,30 +33,15 @@ impl<T: Real> Kernel for Forward<T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let (step, blocks) = (<T::On<I> as Lanes>::Step::VECTORS, self.units.div_ceil(T::WIDTH));
-        let mut row = 0;
-        while row + step <= self.rows {
-            for block in 0..blocks {
-                self.abreast::<<T::On<I> as Lanes>::Step>(row, block, self.rows_apart());
-            }
-            row += step;
-        }
-        while row < self.rows {
-            let mut block = 0;
-            while (block + step) * T::WIDTH <= self.units {
-                self.abreast::<<T::On<I> as Lanes>::Step>(row, block, self.units_apart());
-                block += step;
-            }
-            while block < blocks {
-                self.abreast::<T::On<I>>(row, block, self.rows_apart());
-                block += 1;
-            }
-            row += 1;
-        }
+        run::<I, T>(&self);
     }
 }
 
-impl<T: Real> Forward<T> {
+impl<T: Real> Gates<T> for Forward<T> {
+    fn extent(&self) -> (usize, usize) {
+        (self.rows, self.units)
+    }
+
     fn rows_apart(&self) -> Apart {
         Apart { gates: self.gates_stride, h: self.h_stride, c: self.c_stride, dy: 0, state: 0 }
     }
@@ -65,7 +50,6 @@ impl<T: Real> Forward<T> {
         Apart::units::<T>(self.cell)
     }
 
-    /// The vectors of V, the first of them at this row and block of units.
     #[inline(always)]
     fn abreast<V: Lanes<Elem = T>>(&self, row: usize, block: usize, apart: Apart) {
         let width = T::WIDTH;
@@ -138,30 +122,15 @@ impl<T: Real> Kernel for Backward<T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let (step, blocks) = (<T::On<I> as Lanes>::Step::VECTORS, self.units.div_ceil(T::WIDTH));
-        let mut row = 0;
-        while row + step <= self.rows {
-            for block in 0..blocks {
-                self.abreast::<<T::On<I> as Lanes>::Step>(row, block, self.rows_apart());
-            }
-            row += step;
-        }
-        while row < self.rows {
-            let mut block = 0;
-            while (block + step) * T::WIDTH <= self.units {
-                self.abreast::<<T::On<I> as Lanes>::Step>(row, block, self.units_apart());
-                block += step;
-            }
-            while block < blocks {
-                self.abreast::<T::On<I>>(row, block, self.rows_apart());
-                block += 1;
-            }
-            row += 1;
-        }
+        run::<I, T>(&self);
     }
 }
 
-impl<T: Real> Backward<T> {
+impl<T: Real> Gates<T> for Backward<T> {
+    fn extent(&self) -> (usize, usize) {
+        (self.rows, self.units)
+    }
+
     fn rows_apart(&self) -> Apart {
         Apart { gates: self.gates_stride, h: self.h_stride, c: self.c_stride, dy: self.dy_stride, state: self.state_stride }
     }
@@ -170,7 +139,6 @@ impl<T: Real> Backward<T> {
         Apart::units::<T>(self.cell)
     }
 
-    /// The vectors of V, the first of them at this row and block of units.
     #[inline(always)]
     fn abreast<V: Lanes<Elem = T>>(&self, row: usize, block: usize, apart: Apart) {
         let width = T::WIDTH;
@@ -225,6 +193,44 @@ impl<T: Real> Backward<T> {
             }
             carry.store_rows(dh, apart.state, width);
         }
+    }
+}
+
+/// A pass over rows by units.
+trait Gates<T: Real> {
+    /// Rows; units that exist.
+    fn extent(&self) -> (usize, usize);
+    /// How far apart neighbouring rows lie.
+    fn rows_apart(&self) -> Apart;
+    /// How far apart neighbouring vectors of units lie.
+    fn units_apart(&self) -> Apart;
+    /// The vectors of V, the first of them at this row and block of units.
+    fn abreast<V: Lanes<Elem = T>>(&self, row: usize, block: usize, apart: Apart);
+}
+
+/// Rows in step, then the units of what rows are left in step, then one by one.
+#[inline(always)]
+fn run<I: Isa, T: Real>(pass: &impl Gates<T>) {
+    let (rows, units) = pass.extent();
+    let (step, blocks) = (<T::On<I> as Lanes>::Step::VECTORS, units.div_ceil(T::WIDTH));
+    let mut row = 0;
+    while row + step <= rows {
+        for block in 0..blocks {
+            pass.abreast::<<T::On<I> as Lanes>::Step>(row, block, pass.rows_apart());
+        }
+        row += step;
+    }
+    while row < rows {
+        let mut block = 0;
+        while (block + step) * T::WIDTH <= units {
+            pass.abreast::<<T::On<I> as Lanes>::Step>(row, block, pass.units_apart());
+            block += step;
+        }
+        while block < blocks {
+            pass.abreast::<T::On<I>>(row, block, pass.rows_apart());
+            block += 1;
+        }
+        row += 1;
     }
 }
 

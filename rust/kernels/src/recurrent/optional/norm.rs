@@ -1,7 +1,7 @@
 //! Layer norm of sums within a pass: x̂ = (x − mean) / √(variance + ε), the gain applied where x̂ is used.
 
 use crate::Real;
-use crate::normalization::MOST_ABREAST;
+use crate::abreast::{self, Abreast, MOST};
 use weft_simd::{Isa, Kernel, Lanes};
 
 /// As in `nn.LayerNorm`.
@@ -26,20 +26,16 @@ impl<T: Real> Kernel for Normalize<T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let mut row = 0;
-        while row + <T::On<I> as Lanes>::Step::VECTORS <= self.rows {
-            self.abreast::<<T::On<I> as Lanes>::Step>(row);
-            row += <T::On<I> as Lanes>::Step::VECTORS;
-        }
-        while row < self.rows {
-            self.abreast::<T::On<I>>(row);
-            row += 1;
-        }
+        abreast::run::<I, T>(&self);
     }
 }
 
-impl<T: Real> Normalize<T> {
-    /// As many rows in step as V has vectors.
+impl<T: Real> Abreast<T> for Normalize<T> {
+    #[inline(always)]
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
     #[inline(always)]
     fn abreast<V: Lanes<Elem = T>>(&self, row: usize) {
         let n = self.cols;
@@ -77,21 +73,17 @@ pub(super) unsafe fn statistics<L: Lanes>(x: *const L::Elem, n: usize) -> (L::El
     (means[0], inverses[0])
 }
 
-/// The same for as many rows in step as V has vectors, at most [`MOST_ABREAST`].
+/// The same for as many rows in step as V has vectors, at most [`MOST`].
 ///
 /// # Safety
 /// `n` numbers of each row are readable.
 #[inline(always)]
-unsafe fn statistics_of_rows<V: Lanes>(
-    x: *const V::Elem,
-    stride: usize,
-    n: usize,
-) -> ([V::Elem; MOST_ABREAST], [V::Elem; MOST_ABREAST]) {
+unsafe fn statistics_of_rows<V: Lanes>(x: *const V::Elem, stride: usize, n: usize) -> ([V::Elem; MOST], [V::Elem; MOST]) {
     // SAFETY: the caller promises n numbers of each row.
     unsafe {
         let width = V::Vector::WIDTH;
         let count = V::Elem::from_f64(n as f64);
-        let (mut means, mut inverses) = ([V::Elem::ZERO; MOST_ABREAST], [V::Elem::ZERO; MOST_ABREAST]);
+        let (mut means, mut inverses) = ([V::Elem::ZERO; MOST], [V::Elem::ZERO; MOST]);
         let (mut sum, mut i) = (V::zero(), 0);
         while i < n {
             let c = width.min(n - i);
@@ -107,7 +99,7 @@ unsafe fn statistics_of_rows<V: Lanes>(
             let mut d = V::load_rows(x.add(i), stride, c).sub(m);
             if c < width {
                 // Lanes behind the end hold −mean.
-                let mut tail = [V::Elem::ZERO; 16 * MOST_ABREAST];
+                let mut tail = [V::Elem::ZERO; 16 * MOST];
                 d.store_rows(tail.as_mut_ptr(), width, c);
                 d = V::load_rows(tail.as_ptr(), width, c);
             }
@@ -139,20 +131,16 @@ impl<T: Real> Kernel for Denormalize<T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let mut row = 0;
-        while row + <T::On<I> as Lanes>::Step::VECTORS <= self.rows {
-            self.abreast::<<T::On<I> as Lanes>::Step>(row);
-            row += <T::On<I> as Lanes>::Step::VECTORS;
-        }
-        while row < self.rows {
-            self.abreast::<T::On<I>>(row);
-            row += 1;
-        }
+        abreast::run::<I, T>(&self);
     }
 }
 
-impl<T: Real> Denormalize<T> {
-    /// As many rows in step as V has vectors.
+impl<T: Real> Abreast<T> for Denormalize<T> {
+    #[inline(always)]
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
     #[inline(always)]
     fn abreast<V: Lanes<Elem = T>>(&self, row: usize) {
         let n = self.cols;
@@ -170,7 +158,7 @@ impl<T: Real> Denormalize<T> {
                 s2 = s2.add(d.mul(V::load_rows(hat.add(i), self.hat_stride, c)));
                 i += c;
             }
-            let (mut means, mut products) = ([T::ZERO; MOST_ABREAST], [T::ZERO; MOST_ABREAST]);
+            let (mut means, mut products) = ([T::ZERO; MOST], [T::ZERO; MOST]);
             s1.fold_add_rows(means.as_mut_ptr());
             s2.fold_add_rows(products.as_mut_ptr());
             let (means, products) = (means.map(|sum| sum / count), products.map(|sum| sum / count));
