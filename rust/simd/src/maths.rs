@@ -3,6 +3,7 @@
 //! Accuracy against the exact value (tests/accuracy.rs; every f32 by `make test-exhaustive`): exp and log 1 ulp, sigmoid 2, tanh 3,
 //! erf 5 in f32; 2 ulp in f64. Subnormal results are kept.
 
+use crate::real::Erf;
 use crate::{Lanes, Real};
 
 /// n = round(x / ln 2) and eʳ − 1 for r = x − n·ln 2, |r| ≤ ln 2 / 2 (Cody & Waite's two-part reduction).
@@ -91,19 +92,26 @@ pub fn tanh<L: Lanes>(x: L) -> L {
     numerator.div(denominator).copysign(x)
 }
 
-/// erf x: an odd polynomial near zero, 1 − exp(g(x)) outside, with g(x) = log(erfc(x)).
+/// erf x: in f32 an odd ratio of polynomials; in f64 an odd polynomial near zero, 1 − exp(g(x)) outside, with g(x) = log(erfc(x)).
 #[inline(always)]
 pub fn erf<L: Lanes>(x: L) -> L {
-    let a = x.abs();
-    let near = x.fma(x.mul(x).polynomial(L::Elem::ERF), x);
-    let bounded = L::splat(L::Elem::ERFC_END).min(a);
-    let edge = L::splat(L::Elem::ERF_EDGE);
-    let exponent = if L::Elem::ERFC_OF_X {
-        bounded.polynomial(L::Elem::ERFC)
-    } else {
-        let u = bounded.sub(edge).div(bounded.add(L::splat(L::Elem::from_f64(5.0))));
-        bounded.neg().fma(bounded, u.polynomial(L::Elem::ERFC))
-    };
-    let far = L::splat(L::Elem::ONE).sub(exp_nonpositive(exponent)).copysign(x);
-    L::select(a.lt(edge), near, far)
+    let one = L::splat(L::Elem::ONE);
+    match L::Elem::ERF {
+        Erf::Ratio { over, under, end } => {
+            // The operand order of min lets a NaN through.
+            let a = L::splat(end).min(x.abs());
+            let z = a.mul(a);
+            let ratio = a.mul(z.polynomial(over)).div(z.polynomial(under));
+            one.min(ratio).copysign(x)
+        }
+        Erf::Branches { edge, near, far, end } => {
+            let a = x.abs();
+            let near = x.fma(x.mul(x).polynomial(near), x);
+            let bounded = L::splat(end).min(a);
+            let u = bounded.sub(L::splat(edge)).div(bounded.add(L::splat(L::Elem::from_f64(5.0))));
+            let exponent = bounded.neg().fma(bounded, u.polynomial(far));
+            let far = one.sub(exp_nonpositive(exponent)).copysign(x);
+            L::select(a.lt(L::splat(edge)), near, far)
+        }
+    }
 }
