@@ -5,7 +5,7 @@
 use crate::error::check_length;
 use crate::parallel::{self, Shared};
 use crate::{Real, Result};
-use weft_simd::{AHEAD, Isa, Kernel, Lanes, dispatch, maths};
+use weft_simd::{AHEAD, Isa, Kernel, Lanes, dispatch, maths, streams_are_asked_for};
 
 /// A function of `N` numbers, written on lanes.
 pub(crate) trait Map<const N: usize>: Sync {
@@ -47,12 +47,14 @@ impl<T: Real, M: Map<N>, const N: usize> Kernel for Raw<'_, T, M, N> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let mut i = 0;
+        let (mut i, ask) = (0, streams_are_asked_for());
         while i + <T::On<I> as Lanes>::Step::WIDTH <= self.len {
-            for input in &self.inputs {
-                <T::On<I> as Lanes>::Step::ask(input.wrapping_add(i + AHEAD * T::WIDTH));
+            if ask {
+                for input in &self.inputs {
+                    <T::On<I> as Lanes>::Step::ask(input.wrapping_add(i + AHEAD * T::WIDTH));
+                }
+                <T::On<I> as Lanes>::Step::ask(self.output.wrapping_add(i + AHEAD * T::WIDTH));
             }
-            <T::On<I> as Lanes>::Step::ask(self.output.wrapping_add(i + AHEAD * T::WIDTH));
             self.step::<<T::On<I> as Lanes>::Step>(i, <T::On<I> as Lanes>::Step::WIDTH);
             i += <T::On<I> as Lanes>::Step::WIDTH;
         }

@@ -4,7 +4,7 @@ use crate::error::check_length;
 use crate::parallel::{self, Shared, part, threads_for_bytes};
 use crate::workspace::scratch;
 use crate::{Real, Result};
-use weft_simd::{AHEAD, Isa, Kernel, Lanes, dispatch};
+use weft_simd::{AHEAD, Isa, Kernel, Lanes, dispatch, streams_are_asked_for};
 
 /// Numbers whose squares are summed before the next sum begins (rule R4).
 const CHUNK: usize = 16_384;
@@ -124,11 +124,13 @@ impl<T: Real> Kernel for Update<'_, T> {
             Rule::Adam { beta1, beta2, step, .. } => (1.0 - power(beta1, step), (1.0 - power(beta2, step)).sqrt()),
             Rule::Sgd { .. } => (1.0, 1.0),
         };
-        let mut i = 0;
+        let (mut i, ask) = (0, streams_are_asked_for());
         while i < n {
             let c = T::WIDTH.min(n - i);
-            for pointer in [p.cast_const(), g, m, v] {
-                <T::On<I>>::ask(pointer.wrapping_add(i + AHEAD * T::WIDTH));
+            if ask {
+                for pointer in [p.cast_const(), g, m, v] {
+                    <T::On<I>>::ask(pointer.wrapping_add(i + AHEAD * T::WIDTH));
+                }
             }
             // SAFETY: `update` has checked that every slice that the rule uses is as long as the parameter.
             unsafe {

@@ -1,4 +1,4 @@
-//! The caches that are found: block sizes follow them, and bits never do.
+//! The caches that are found: block sizes and what is asked for early follow them, and bits never do.
 
 use std::sync::OnceLock;
 
@@ -8,12 +8,29 @@ pub fn second_level() -> usize {
     *FOUND.get_or_init(|| find().unwrap_or(512 << 10))
 }
 
+/// Whether a pass from front to back should ask early for its lines ([`crate::AHEAD`]): it makes such passes 1.2 to 1.7 times as fast on Intel's
+/// processors and 1.1 to 1.4 times as slow on AMD's, which follow the streams by themselves and need not fetch a line that a store fills whole.
+/// Passes that go by rows ask on both.
+pub fn streams_are_asked_for() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| !amd())
+}
+
+#[cfg(target_arch = "x86_64")]
+fn amd() -> bool {
+    std::arch::x86_64::__cpuid(0).ecx == u32::from_le_bytes(*b"cAMD")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn amd() -> bool {
+    false
+}
+
 /// Asks the processor: leaf 4 on Intel, 0x8000001D on AMD, both in the same form.
 #[cfg(target_arch = "x86_64")]
 fn find() -> Option<usize> {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
-    let amd = __cpuid(0).ecx == u32::from_le_bytes(*b"cAMD");
-    let (leaf, highest) = if amd { (0x8000_001D, __cpuid(0x8000_0000).eax) } else { (4, __cpuid(0).eax) };
+    let (leaf, highest) = if amd() { (0x8000_001D, __cpuid(0x8000_0000).eax) } else { (4, __cpuid(0).eax) };
     if highest < leaf {
         return None;
     }

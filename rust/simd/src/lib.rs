@@ -30,7 +30,7 @@ mod pair;
 mod portable;
 mod real;
 
-pub use caches::second_level;
+pub use caches::{second_level, streams_are_asked_for};
 pub use choice::{Choice, IsaError, Kernel, available, chosen, dispatch, dispatch_on, initialize};
 pub use denormals::{flush_denormal, set_flush_denormal};
 pub use lanes::{AHEAD, Isa, Lanes};
