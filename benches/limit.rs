@@ -114,8 +114,13 @@ pub enum Work {
     Operations(f64),
     /// Bytes that must move.
     Bytes(f64),
-    /// Bytes that must be read, from the cache that holds them.
-    Reads(f64),
+    /// Bytes that must be read, from the cache that holds them, for so many floating-point operations: whichever takes longer.
+    Reads {
+        /// Of the weights.
+        bytes: f64,
+        /// Two for each number and row.
+        operations: f64,
+    },
 }
 
 /// Runs a row under criterion, then in turns with its limit, and prints both.
@@ -129,12 +134,12 @@ pub fn row(criterion: &mut Criterion, name: &str, threads: usize, work: Work, mu
     let memory = peak_memory(&mut f).map_or(String::new(), |mib| format!(", {mib:.1} MiB at its peak"));
     let (amount, unit) = match work {
         Work::Operations(n) => (n, "GFLOP/s"),
-        Work::Bytes(n) | Work::Reads(n) => (n, "GB/s"),
+        Work::Bytes(n) | Work::Reads { bytes: n, .. } => (n, "GB/s"),
     };
     let limit = || match work {
         Work::Operations(_) => fma_peak(threads),
         Work::Bytes(_) => triad(threads),
-        Work::Reads(bytes) => reading(bytes as usize, threads),
+        Work::Reads { bytes, operations } => reading(bytes as usize, threads).min(fma_peak(threads) * bytes / operations),
     };
     let mut rates = Vec::new();
     let mut shares = Vec::new();

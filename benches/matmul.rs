@@ -67,7 +67,7 @@ fn main() {
                     &mut c,
                     &format!("matmul {rows}x{n}x{n} packed, {threads} threads"),
                     threads,
-                    Work::Reads(4.0 * (n * n) as f64),
+                    Work::Reads { bytes: 4.0 * (n * n) as f64, operations: 2.0 * (rows * n * n) as f64 },
                     || {
                         let to = MatrixViewMut::new(&mut out[..rows * n], rows, n);
                         product_on(chosen(), threads, MatrixView::new(&a, rows, n), Right::Packed(&packed), to, Start::Zero);

@@ -22,7 +22,8 @@ from rows import ROWS
 
 HERE = Path(__file__).parent
 PEERS = {
-    "torch": "PyTorch", "jax": "JAX", "onnxruntime": "ONNX Runtime", "ctranslate2": "CTranslate2", "numpy": "NumPy",
+    "torch": "PyTorch", "compiled": "torch.compile", "jax": "JAX", "onnxruntime": "ONNX Runtime",
+    "ctranslate2": "CTranslate2", "numpy": "NumPy",
 }  # fmt: skip
 
 
@@ -55,9 +56,9 @@ class Contestant:
         self.process.wait()
 
 
-def race_row(row, threads, rounds, seconds):
+def race_row(row, peers, threads, rounds, seconds):
     """Times [contestant][round] and peaks of one row; every contestant is a fresh process."""
-    contestants = [Contestant(name, threads) for name in ("weft", *PEERS)]
+    contestants = [Contestant(name, threads) for name in ("weft", *peers)]
     ready, peaks = [], {}
     for contestant in contestants:
         peak = contestant.ask("peak", row)
@@ -118,6 +119,7 @@ def cpu():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", default="*", help="names to run, as a pattern (default: all)")
+    parser.add_argument("--peers", default=",".join(PEERS), help="whom to race with, by commas (default: all)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--seconds", type=float, default=0.1, help="how long a turn runs at least")
@@ -128,8 +130,11 @@ def main():
     before = [row for row in (footprint.IMPORT, footprint.SIZE) if fnmatch.fnmatchcase(row, options.rows)]
     if not rows and not before:
         parser.error(f"--rows: no row is named like '{options.rows}'")
+    peers = [name for name in options.peers.split(",") if name]
+    if unknown := [name for name in peers if name not in PEERS]:
+        parser.error(f"--peers: expected some of {', '.join(PEERS)}, got '{unknown[0]}'")
     versions = {}
-    for name in ("weft", *PEERS):
+    for name in ("weft", *peers):
         contestant = Contestant(name, options.threads)
         answer = contestant.ask("version", next(iter(ROWS)))
         if answer is None:
@@ -139,7 +144,7 @@ def main():
         contestant.close()
     results = []
     for row in rows:
-        results.append(summarize(row, *race_row(row, options.threads, options.rounds, options.seconds)))
+        results.append(summarize(row, *race_row(row, peers, options.threads, options.rounds, options.seconds)))
         print(json.dumps(results[-1]), flush=True)
     if options.json:
         options.json.write_text(json.dumps({"versions": versions, "threads": options.threads, "rows": results}, indent=1) + "\n")

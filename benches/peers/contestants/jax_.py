@@ -143,28 +143,36 @@ def recurrent_lengths(cell, t, b, i, h):
     return both_ways(lambda x, *w: scanned(cell, *w, x, alive)[0], numbers(t, b, h), numbers(t, b, i), *weights(cell, i, h))
 
 
-def mnist_rows(cell, b, h):
-    parameters = [*weights(cell, 28, h), numbers(10, h) * 0.05, numbers(10)]
-    target, x = jnp.arange(b) % 10, numbers(28, b, 28)
+def trained(loss, parameters):
+    """A step of Adam on loss(parameters, key)."""
 
-    def loss(p):
-        logits = scanned(cell, *p[:4], x)[1] @ p[4].T + p[5]
-        return -jnp.take_along_axis(jax.nn.log_softmax(logits), target[:, None], 1).mean()
-
-    def step(p, m, v, n):
-        g = jax.grad(loss)(p)
-        m = [0.9 * a + 0.1 * b for a, b in zip(m, g, strict=True)]
-        v = [0.999 * a + 0.001 * b * b for a, b in zip(v, g, strict=True)]
+    def step(p, m, v, n, key):
+        key, used = jax.random.split(key)
+        g = jax.grad(loss)(p, used)
+        m = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, m, g)
+        v = jax.tree.map(lambda a, b: 0.999 * a + 0.001 * b * b, v, g)
         rate = 1e-3 * jnp.sqrt(1 - 0.999**n) / (1 - 0.9**n)
-        return [a - rate * b / (jnp.sqrt(c) + 1e-8) for a, b, c in zip(p, m, v, strict=True)], m, v, n + 1
+        p = jax.tree.map(lambda a, b, c: a - rate * b / (jnp.sqrt(c) + 1e-8), p, m, v)
+        return p, m, v, n + 1, key
 
     compiled = jax.jit(step, donate_argnums=(0, 1, 2))
-    state = [parameters, [jnp.zeros_like(p) for p in parameters], [jnp.zeros_like(p) for p in parameters], 1.0]
+    zeros = jax.tree.map(jnp.zeros_like, parameters)
+    state = [parameters, zeros, jax.tree.map(jnp.copy, zeros), 1.0, jax.random.key(0)]
 
     def run():
         state[:] = jax.block_until_ready(compiled(*state))
 
     return run
+
+
+def cross_entropy(logits, target):
+    return -jnp.take_along_axis(jax.nn.log_softmax(logits), target[..., None], -1).mean()
+
+
+def mnist_rows(cell, b, h):
+    parameters = [*weights(cell, 28, h), numbers(10, h) * 0.05, numbers(10)]
+    target, x = jnp.arange(b) % 10, numbers(28, b, 28)
+    return trained(lambda p, key: cross_entropy(scanned(cell, *p[:4], x)[1] @ p[4].T + p[5], target), parameters)
 
 
 def attended(x, w, b, w_out, b_out, n, causal=False):
@@ -185,3 +193,125 @@ def attention_step(b, t, d, n, causal=False, half=False, dropout=0.0):
     if half or dropout:
         return None
     return both_ways(lambda x, *w: attended(x, *w, n, causal), numbers(b, t, d), numbers(b, t, d), *attention_weights(d))
+
+
+# Transformers. Dropout as in the other contestants, but for the weights of attention: jax.nn.dot_product_attention has none.
+
+
+def dense(i, o):
+    return {"w": numbers(o, i) * i**-0.5, "b": jnp.zeros(o)}
+
+
+def through(p, x):
+    return x @ p["w"].T + p["b"]
+
+
+def norm(p, x):
+    mean = x.mean(-1, keepdims=True)
+    return (x - mean) / jnp.sqrt(((x - mean) ** 2).mean(-1, keepdims=True) + 1e-5) * p["w"] + p["b"]
+
+
+def dropped(key, x):
+    return jnp.where(jax.random.bernoulli(key, 0.9, x.shape), x / 0.9, 0)
+
+
+def block(d, kinds):
+    """A layer: one norm for each of its parts, attentions before the two dense maps."""
+    parts = {kind: {"in": dense(d, 3 * d), "out": dense(d, d)} for kind in kinds}
+    norms = [{"w": jnp.ones(d), "b": jnp.zeros(d)} for _ in range(len(kinds) + 1)]
+    return {**parts, "up": dense(d, 4 * d), "down": dense(4 * d, d), "norms": norms}
+
+
+def attend(p, x, memory, n, causal):
+    def heads(y):
+        return y.reshape(*y.shape[:2], n, -1)
+
+    d = x.shape[-1]
+    if memory is None:
+        q, k, v = jnp.split(through(p["in"], x), 3, -1)
+    else:
+        w, b = p["in"]["w"], p["in"]["b"]
+        q = x @ w[:d].T + b[:d]
+        k, v = jnp.split(memory @ w[d:].T + b[d:], 2, -1)
+    return through(p["out"], jax.nn.dot_product_attention(heads(q), heads(k), heads(v), is_causal=causal).reshape(x.shape))
+
+
+def layer(p, x, key, n, causal=False, memory=None, first=False):
+    """Norms before the parts, or behind them with their sums."""
+    activation = jax.nn.relu if not first else lambda z: jax.nn.gelu(z, approximate=False)
+
+    def feed(z, key):
+        return through(p["down"], dropped(key, activation(through(p["up"], z))))
+
+    parts = [lambda z, _: attend(p["own"], z, None, n, causal)]
+    if memory is not None:
+        parts.append(lambda z, _: attend(p["other"], z, memory, n, False))
+    for part, scale, used in zip([*parts, feed], p["norms"], jax.random.split(key, len(parts) + 1), strict=True):
+        a, b = jax.random.split(used)
+        x = x + dropped(a, part(norm(scale, x), b)) if first else norm(scale, x + dropped(a, part(x, b)))
+    return x
+
+
+def stack(layers, x, key, n, **options):
+    for p, used in zip(layers, jax.random.split(key, len(layers)), strict=True):
+        x = layer(p, x, used, n, **options)
+    return x
+
+
+def ending(d):
+    return {"w": jnp.ones(d), "b": jnp.zeros(d)}
+
+
+def vit_step(patch, d, layers, n, b):
+    side = 28 // patch
+    parameters = {
+        "patch": dense(patch * patch, d), "token": jnp.zeros((1, 1, d)), "positions": jnp.zeros((side * side + 1, d)),
+        "layers": [block(d, ["own"]) for _ in range(layers)], "norm": ending(d), "head": dense(d, 10),
+    }  # fmt: skip
+    x, y = numbers(b, 28, 28), jnp.arange(b) % 10
+
+    def loss(p, key):
+        a, c = jax.random.split(key)
+        z = x.reshape(b, side, patch, side, patch).swapaxes(2, 3).reshape(b, side * side, -1)
+        z = jnp.concatenate([jnp.broadcast_to(p["token"], (b, 1, d)), through(p["patch"], z)], 1) + p["positions"]
+        z = norm(p["norm"], stack(p["layers"], dropped(a, z), c, n, first=True))
+        return cross_entropy(through(p["head"], z[:, 0]), y)
+
+    return trained(loss, parameters)
+
+
+def transformer_step(d, layers, v, b, s):
+    parameters = {
+        "source": numbers(v, d), "target": numbers(v, d), "output": dense(d, v),
+        "encoder": [block(d, ["own"]) for _ in range(layers)], "decoder": [block(d, ["own", "other"]) for _ in range(layers)],
+        "norms": [ending(d), ending(d)],
+    }  # fmt: skip
+    tokens, positions = jnp.arange(b * s).reshape(b, s) * 31 % v, numbers(s, d)
+
+    def loss(p, key):
+        keys = jax.random.split(key, 4)
+        x, y = (dropped(keys[i], p[k][tokens] * d**0.5 + positions) for i, k in enumerate(("source", "target")))
+        memory = norm(p["norms"][0], stack(p["encoder"], x, keys[2], 4))
+        z = norm(p["norms"][1], stack(p["decoder"], y, keys[3], 4, causal=True, memory=memory))
+        return cross_entropy(through(p["output"], z), tokens)
+
+    return trained(loss, parameters)
+
+
+def decoder_only(d, layers, v, t):
+    return {
+        "table": numbers(v, d), "positions": jnp.zeros((t, d)), "layers": [block(d, ["own"]) for _ in range(layers)],
+        "norm": ending(d), "output": dense(d, v),
+    }  # fmt: skip
+
+
+def gpt_step(d, layers, v, b, t):
+    tokens = jnp.arange(b * (t + 1)).reshape(b, t + 1) * 31 % v
+
+    def loss(p, key):
+        a, c = jax.random.split(key)
+        x = dropped(a, p["table"][tokens[:, :-1]] + p["positions"])
+        x = norm(p["norm"], stack(p["layers"], x, c, 4, causal=True, first=True))
+        return cross_entropy(through(p["output"], x), tokens[:, 1:])
+
+    return trained(loss, decoder_only(d, layers, v, t))
