@@ -108,3 +108,15 @@ def test_a_group_more():
     first.add_param_group({"params": layer.bias, "lr": 2.0})
     schedule.step()
     assert schedule.get_last_lr() == [0.75, 1.5]
+
+
+@pytest.mark.parametrize("kind, options", [(optim.SGD, {"momentum": 0.9}), (optim.Adam, {}), (optim.AdamW, {})])
+def test_maximize_is_the_negated_gradient(rng, kind, options):
+    start, g = rng.standard_normal(20), rng.standard_normal((3, 20))
+    up, down = nn.Parameter(start.copy()), nn.Parameter(start.copy())
+    climbing = kind([up], lr=0.1, weight_decay=0.01, maximize=True, **options)
+    falling = kind([down], lr=0.1, weight_decay=0.01, **options)
+    for row in g:
+        up.grad, down.grad = weft.tensor(row), weft.tensor(-row)
+        assert climbing.step(clip_norm=2.0) == falling.step(clip_norm=2.0)
+    assert (up.numpy() == down.numpy()).all()

@@ -59,3 +59,13 @@ def test_refusals():
         nn.Linear(1, 1, dtype=np.int8)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = nn.Linear(1, 1).nothing
+
+
+def test_a_module_that_is_there_twice_comes_once():
+    shared = nn.Linear(2, 2)
+    model = nn.Sequential(shared, nn.ReLU(), shared, nn.Sequential(shared))
+    assert [name for name, _ in model.named_modules()] == ["", "0", "1", "3"]
+    assert [name for name, _ in model.named_modules("x", remove_duplicate=False)] == ["x", "x.0", "x.1", "x.2", "x.3", "x.3.0"]
+    assert [name for name, _ in model.named_children()] == ["0", "1", "3"] and len(list(model.modules())) == 4
+    assert sorted(model.state_dict()) == [f"{n}.{k}" for n in ("0", "2", "3.0") for k in ("bias", "weight")]
+    assert len(list(model.parameters())) == 2

@@ -28,10 +28,13 @@ def apply(function: Callable[..., Any], *operands: np.ndarray) -> np.ndarray:
     """A NumPy function that is exactly rounded (rule R6), its float result in the pool where it is worth it."""
     first, last = operands[0], operands[-1]
     shape, dtype = first.shape, first.dtype
-    if last.shape != shape or last.dtype != dtype:
+    if last.shape == shape and last.dtype is dtype:
+        size = first.nbytes
+    else:
         shape = shape if last.shape == () else np.broadcast_shapes(shape, last.shape)
         dtype = np.result_type(first, last)
-    if dtype.kind != "f" or math.prod(shape) * dtype.itemsize < SMALL:
+        size = math.prod(shape) * dtype.itemsize
+    if size < SMALL or dtype.kind != "f":
         return function(*operands)
     return function(*operands, out=empty(shape, dtype))
 

@@ -14,6 +14,8 @@ from .tensor import Tensor, as_tensor, record
 
 
 def _pair(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and a._array.dtype is b._array.dtype:
+        return a, b
     if not isinstance(b, Tensor):
         b = as_tensor(b, a)
     elif not isinstance(a, Tensor):
@@ -32,8 +34,9 @@ def _pair(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
 def add(a: Any, b: Any) -> Tensor:
     """a + b, broadcast as NumPy does."""
     a, b = _pair("add", a, b)
-    sizes = a.shape, b.shape
-    return record("add", apply(np.add, a._array, b._array), (a, b), lambda g: (sum_to(g, sizes[0]), sum_to(g, sizes[1])))
+    x, y = a._array, b._array
+    first, second = x.shape, y.shape
+    return record("add", apply(np.add, x, y), (a, b), lambda g: (sum_to(g, first), sum_to(g, second)))
 
 
 def sub(a: Any, b: Any) -> Tensor:

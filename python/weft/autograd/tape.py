@@ -80,14 +80,14 @@ class Node:
         self.outputs = outputs
         self.rule: Rule | None = rule
         #: For each input: nothing, (node, which of its outputs), or (leaf tensor, how often it had changed when it was read).
-        self.edges: list[tuple[Any, int] | None] = [
-            None
-            if p is None or not p.requires_grad
-            else (p._node, p._index)
-            if p._node is not None
-            else (p, 0 if p._storage is None else p._storage.changes)
-            for p in parents
-        ]
+        self.edges: list[tuple[Any, int] | None] = []
+        for p in parents:
+            if p is None or not p.requires_grad:
+                self.edges.append(None)
+            elif p._node is not None:
+                self.edges.append((p._node, p._index))
+            else:
+                self.edges.append((p, 0 if p._storage is None else p._storage.changes))
 
     def gradients(self, outputs: list[Gradient], retain: bool) -> Sequence[Gradient]:
         """Input gradients from output gradients; the node is used up unless `retain`."""

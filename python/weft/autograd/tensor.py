@@ -471,7 +471,7 @@ def record_many(name: str, arrays: Sequence[np.ndarray], parents: Sequence[Tenso
 
 def wants(*parents: Tensor | None) -> bool:
     """Whether an operation on these will be recorded, and must keep what its backward pass needs."""
-    if tape.is_grad_enabled():
+    if tape._mode.recording:
         for parent in parents:
             if parent is not None and parent.requires_grad:
                 return True

@@ -85,18 +85,30 @@ class Module:
     # The tree
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Direct submodules by name."""
-        yield from ((n, m) for n, m in self._modules.items() if m is not None)
+        """Direct submodules by name; one that has two names comes by the first."""
+        seen: set[int] = set()
+        for name, module in self._modules.items():
+            if module is not None and id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
 
     def children(self) -> Iterator[Module]:
         """Direct submodules."""
         yield from (m for _, m in self.named_children())
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and everything below it, by dotted name."""
+    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+        """This module and everything below it, by dotted name; one that is there twice comes by its first name, or by all of them."""
+        seen: set[int] = set()
+        for path, module in self._paths(prefix):
+            if not (remove_duplicate and id(module) in seen):
+                seen.add(id(module))
+                yield path, module
+
+    def _paths(self, prefix: str) -> Iterator[tuple[str, Module]]:
         yield prefix, self
-        for name, module in self.named_children():
-            yield from module.named_modules(f"{prefix}.{name}" if prefix else name)
+        for name, module in self._modules.items():
+            if module is not None:
+                yield from module._paths(f"{prefix}.{name}" if prefix else name)
 
     def modules(self) -> Iterator[Module]:
         """This module and everything below it."""
@@ -116,7 +128,7 @@ class Module:
         yield from (p for _, p in self.named_parameters(recurse=recurse))
 
     def _named_state(self) -> Iterator[tuple[str, Tensor]]:
-        for path, module in self.named_modules():
+        for path, module in self._paths(""):
             for registry in (module._parameters, module._buffers):
                 for name, t in registry.items():
                     if t is not None:

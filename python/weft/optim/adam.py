@@ -12,7 +12,8 @@ from .optimizer import Optimizer
 
 
 class Adam(Optimizer):
-    """Adam (Kingma & Ba 2015, algorithm 1); `weight_decay` is added to the gradient. Arguments and defaults as in torch.
+    """Adam (Kingma & Ba 2015, algorithm 1); `weight_decay` is added to the gradient, `maximize` goes up it. Arguments and defaults as in
+    torch.
 
     >>> layer = weft.nn.Linear(2, 1)
     >>> optimizer = weft.optim.Adam(layer.parameters(), lr=1e-3)
@@ -29,11 +30,14 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
     ) -> None:
         for i, beta in enumerate(betas):
             if not 0.0 <= beta < 1.0:
                 raise range_error("adam", f"betas[{i}]", "a number from 0 up to 1", beta)
-        super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay})
+        options = {"betas": tuple(betas), "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        super().__init__(params, {"lr": lr, **options})
 
     def _update(self, group: dict[str, Any], parameters: list[Tensor], scale: float) -> None:
         first, second = self._moments(parameters, "exp_avg"), self._moments(parameters, "exp_avg_sq")
@@ -62,5 +66,7 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        *,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay)
+        super().__init__(params, lr, betas, eps, weight_decay, maximize=maximize)

@@ -76,7 +76,7 @@ class Optimizer:
         for group in self.param_groups:
             parameters = self._with_gradients(group)
             if parameters:
-                self._update(group, parameters, scale)
+                self._update(group, parameters, -scale if group.get("maximize") else scale)
         return norm
 
     def _update(self, group: dict[str, Any], parameters: list[Tensor], scale: float) -> None:

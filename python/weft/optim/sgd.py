@@ -12,7 +12,7 @@ from .optimizer import Optimizer
 
 
 class SGD(Optimizer):
-    """Gradient descent with torch's momentum, dampening and Nesterov's form (Sutskever et al. 2013)."""
+    """Gradient descent with torch's momentum, dampening and Nesterov's form (Sutskever et al. 2013); `maximize` goes up the gradient."""
 
     def __init__(
         self,
@@ -22,10 +22,14 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        maximize: bool = False,
     ) -> None:
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ConfigError("[sgd] nesterov: expected a momentum above 0 and no dampening")
-        options = {"momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov}
+        options = {
+            "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov, "maximize": maximize,
+        }  # fmt: skip
         super().__init__(params, {"lr": lr, **options})
 
     def _update(self, group: dict[str, Any], parameters: list[Tensor], scale: float) -> None:
