@@ -60,6 +60,11 @@ impl<T: Real> Abreast<T> for Forward<'_, T> {
         self.rows
     }
 
+    #[inline(always)]
+    fn numbers(&self) -> usize {
+        2 * self.of.x.len() + 2 * self.residual.len()
+    }
+
     /// As many rows in step as V has vectors: the sums of one row alone are a chain that waits for itself.
     #[inline(always)]
     fn abreast<V: Lanes<Elem = T>>(&self, row: usize) {
@@ -197,6 +202,8 @@ struct Backward<'a, T> {
     /// Sums of dy·x̂ and of dy over these rows `[D]`, or null.
     d_gain: *mut T,
     d_shift: *mut T,
+    /// What the thread reads and writes with the rows of its other blocks.
+    numbers: usize,
 }
 
 impl<T: Real> Kernel for Backward<'_, T> {
@@ -211,6 +218,11 @@ impl<T: Real> Abreast<T> for Backward<'_, T> {
     #[inline(always)]
     fn rows(&self) -> usize {
         self.deviations.len()
+    }
+
+    #[inline(always)]
+    fn numbers(&self) -> usize {
+        self.numbers
     }
 
     /// As many rows in step as V has vectors; their shares of the parameters' gradients one after the other.
@@ -336,6 +348,7 @@ pub fn backward<T: Real>(
                 dx: unsafe { shared_dx.slice(span) }.as_mut_ptr(),
                 d_gain: sum(0, wants_gain),
                 d_shift: sum(1, wants_shift),
+                numbers: 3 * rows * cols / threads,
             });
         }
     });

@@ -37,6 +37,11 @@ impl<T: Real> Abreast<T> for Normalize<T> {
     }
 
     #[inline(always)]
+    fn numbers(&self) -> usize {
+        2 * self.rows * self.cols
+    }
+
+    #[inline(always)]
     fn abreast<V: Lanes<Elem = T>>(&self, row: usize) {
         let n = self.cols;
         // SAFETY: the caller's pointers hold these rows; gain and shift one row.
@@ -139,6 +144,11 @@ impl<T: Real> Abreast<T> for Denormalize<T> {
     #[inline(always)]
     fn rows(&self) -> usize {
         self.rows
+    }
+
+    #[inline(always)]
+    fn numbers(&self) -> usize {
+        2 * self.rows * self.cols
     }
 
     #[inline(always)]
