@@ -14,10 +14,10 @@ from weft import models, train
 from weft.data import Pair
 
 #: The weights of `small_training` after 20 steps. Every machine, thread count and instruction set must reproduce it.
-PINNED = "60b299d478ad63f10e14e5f4300d496de13b35149d87438ccbdeacaab6c02c7d"
+PINNED = "66fa967afe813612f6f587e9fc5cb9b53ebaee8b9bb026e58e0d19bd97e3d4e5"
 
 #: The same for `small_transformer`.
-PINNED_TRANSFORMER = "816f58b920d3408eea20a73dff56ea154855ccc4cfa8cf7d80dd81d28d46f49b"
+PINNED_TRANSFORMER = "88245d1909dbe6d58c85cd61b4f01acaee965f8ace4cb6d9d34f0bd7b68aea21"
 
 
 def small_training():

@@ -46,13 +46,6 @@ fn number<L: Lanes>(x: f64) -> L {
     L::splat(L::Elem::from_f64(x))
 }
 
-/// Φ(x), the normal distribution.
-#[inline(always)]
-fn phi<L: Lanes>(x: L) -> L {
-    let half = number::<L>(0.5);
-    half.fma(maths::erf(x.mul(number(std::f64::consts::FRAC_1_SQRT_2))), half)
-}
-
 /// √(2/π)·(x + 0.044715x³)
 #[inline(always)]
 fn gelu_inner<L: Lanes>(x: L) -> L {
@@ -64,10 +57,10 @@ activation!(Tanh, TanhBackward, x => maths::tanh(x), (y, g) => g.mul(y.neg().fma
 activation!(Sigmoid, SigmoidBackward, x => maths::sigmoid(x), (y, g) => g.mul(y).mul(L::splat(L::Elem::ONE).sub(y)));
 // The operand order lets a NaN through.
 activation!(Relu, ReluBackward, x => L::zero().max(x), (y, g) => L::select(L::zero().lt(y), g, L::zero()));
-activation!(Gelu, GeluBackward, x => x.mul(phi(x)), (x, g) => {
+activation!(Gelu, GeluBackward, x => x.mul(maths::phi(x)), (x, g) => {
     // Φ(x) + x·φ(x), φ(x) = e^(−x²/2) / √(2π)
     let density = maths::exp(x.mul(x).mul(number(-0.5))).mul(number(0.398_942_280_401_432_7));
-    g.mul(x.fma(density, phi(x)))
+    g.mul(x.fma(density, maths::phi(x)))
 });
 activation!(GeluTanh, GeluTanhBackward, x => {
     let half = number::<L>(0.5);

@@ -7,28 +7,16 @@ use crate::{Isa, Lanes};
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
-/// How erf is formed; the coefficients stand highest first.
-pub enum Erf<T: 'static> {
-    /// erf(x)/x = over(z) / under(z) in z = x² up to `end`, from where erf is 1. All coefficients are positive, so nothing cancels.
-    Ratio {
-        /// The numerator.
-        over: &'static [T],
-        /// The denominator.
-        under: &'static [T],
-        /// The x from which erf is 1.
-        end: T,
-    },
-    /// Two branches: twice the digits would take a ratio of twice the degree.
-    Branches {
-        /// Where one branch changes to the other.
-        edge: T,
-        /// erf(x)/x − 1 in z = x², below the edge.
-        near: &'static [T],
-        /// log(erfc(x)) + x² in u = (x − edge) / (x + 5), above it.
-        far: &'static [T],
-        /// The x from which erf is 1.
-        end: T,
-    },
+/// Φ(x) = ½ + x·over(z) / under(z) in z = x² up to `end`, from where it is 0 or 1; coefficients highest first. All are positive, so nothing
+/// cancels; both polynomials carry a factor that was chosen for the least rounding of the coefficients.
+#[derive(Clone, Copy)]
+pub struct Ratio<T> {
+    /// The numerator.
+    pub over: [T; 6],
+    /// The denominator.
+    pub under: [T; 6],
+    /// The x where the ratio reaches ½.
+    pub end: T,
 }
 
 /// A floating-point number that kernels compute with.
@@ -81,8 +69,18 @@ pub trait Real:
     const NORMALIZE: (Self, Self);
     /// (log((1+s)/(1−s)) − 2s) / s³ in z = s².
     const LOG: &'static [Self];
-    /// How erf is formed.
-    const ERF: Erf<Self>;
+    /// Where erf changes from the odd polynomial to 1 − erfc.
+    const ERF_EDGE: Self;
+    /// erf(x)/x − 1 in z = x², below the edge.
+    const ERF: &'static [Self];
+    /// Above the edge: log(erfc(x)) in x, or log(erfc(x)) + x² in u = (x − edge) / (x + 5).
+    const ERFC: &'static [Self];
+    /// Whether it is the former: enough for f32, and without a division.
+    const ERFC_OF_X: bool;
+    /// The x from which erf is 1.
+    const ERFC_END: Self;
+    /// The normal distribution by a ratio, where that is exact enough; else it takes erf.
+    const PHI: Option<Ratio<Self>>;
 
     /// Rounds a constant.
     fn from_f64(x: f64) -> Self;
@@ -112,25 +110,40 @@ impl Real for f32 {
     const MIN_NORMAL: Self = f32::MIN_POSITIVE;
     const NORMALIZE: (f32, f32) = (33_554_432.0, 25.0);
     const LOG: &'static [f32] = &[0.233_534_28, 0.285_499_7, 0.400_001_3, 0.666_666_7];
-    const ERF: Erf<f32> = Erf::Ratio {
-        over: &[
-            2.0501340713963145e-06,
-            0.0002848760923370719,
-            0.003765333443880081,
-            0.05274784564971924,
-            0.1903999000787735,
-            1.1283791065216064,
+    const ERF_EDGE: Self = 0.921_875;
+    const ERF: &'static [f32] =
+        &[8.387_591e-5, -0.000_814_720_23, 0.005_201_467, -0.026_859_593, 0.112_836_994, -0.376_126_35, 0.128_379_17];
+    const ERFC: &'static [f32] = &[
+        -1.970_214_5e-5,
+        0.000_417_480_36,
+        -0.004_085_28,
+        0.024_886_165,
+        -0.107_910_59,
+        -0.633_688_5,
+        -1.129_344,
+        0.000_138_915_33,
+    ];
+    const ERFC_OF_X: bool = true;
+    const ERFC_END: Self = 4.0;
+    const PHI: Option<Ratio<f32>> = Some(Ratio {
+        over: [
+            2.506562246651356e-08,
+            6.96598044669372e-06,
+            0.0001841448829509318,
+            0.005159301683306694,
+            0.037246279418468475,
+            0.44147005677223206,
         ],
-        under: &[
-            3.8091853639343753e-05,
-            0.0011624663602560759,
-            0.014968647621572018,
-            0.11410638689994812,
-            0.5020702481269836,
-            1.0,
+        under: [
+            1.3172655144444434e-06,
+            8.039917884161696e-05,
+            0.0020705407951027155,
+            0.03156756982207298,
+            0.27779582142829895,
+            1.106601357460022,
         ],
-        end: 3.92,
-    };
+        end: 5.5437,
+    });
 
     #[inline(always)]
     fn from_f64(x: f64) -> Self {
@@ -188,46 +201,46 @@ impl Real for f64 {
         0.400_000_000_000_010_07,
         0.666_666_666_666_666_6,
     ];
-    const ERF: Erf<f64> = Erf::Branches {
-        edge: 1.0,
-        near: &[
-            -4.230_945_824_295_338e-12,
-            8.709_045_129_053_106e-11,
-            -1.216_456_005_728_345e-9,
-            1.479_240_120_940_481_3e-8,
-            -1.636_464_215_816_761_6e-7,
-            1.646_204_544_146_841_8e-6,
-            -1.492_564_756_751_933_2e-5,
-            0.000_120_553_329_028_887_36,
-            -0.000_854_832_702_193_483,
-            0.005_223_977_625_423_298_5,
-            -0.026_866_170_645_129_84,
-            0.112_837_916_709_551_2,
-            -0.376_126_389_031_837_54,
-            0.128_379_167_095_512_6,
-        ],
-        far: &[
-            -8.009078621807586,
-            26.860735620622442,
-            -44.58074390098248,
-            45.9389984597627,
-            -31.119551362412434,
-            11.482713081145448,
-            0.5406259322980326,
-            -2.663934209832434,
-            -0.7367659086948847,
-            2.444896390298814,
-            -1.4408402119613197,
-            -1.1548222084816193,
-            1.5307374647120315,
-            -0.8171423220789029,
-            -1.514724725761268,
-            1.8143336857337913,
-            -3.8338050854089505,
-            -0.8496055099332481,
-        ],
-        end: 6.0,
-    };
+    const ERF_EDGE: Self = 1.0;
+    const ERF: &'static [f64] = &[
+        -4.230_945_824_295_338e-12,
+        8.709_045_129_053_106e-11,
+        -1.216_456_005_728_345e-9,
+        1.479_240_120_940_481_3e-8,
+        -1.636_464_215_816_761_6e-7,
+        1.646_204_544_146_841_8e-6,
+        -1.492_564_756_751_933_2e-5,
+        0.000_120_553_329_028_887_36,
+        -0.000_854_832_702_193_483,
+        0.005_223_977_625_423_298_5,
+        -0.026_866_170_645_129_84,
+        0.112_837_916_709_551_2,
+        -0.376_126_389_031_837_54,
+        0.128_379_167_095_512_6,
+    ];
+    const ERFC: &'static [f64] = &[
+        -8.009078621807586,
+        26.860735620622442,
+        -44.58074390098248,
+        45.9389984597627,
+        -31.119551362412434,
+        11.482713081145448,
+        0.5406259322980326,
+        -2.663934209832434,
+        -0.7367659086948847,
+        2.444896390298814,
+        -1.4408402119613197,
+        -1.1548222084816193,
+        1.5307374647120315,
+        -0.8171423220789029,
+        -1.514724725761268,
+        1.8143336857337913,
+        -3.8338050854089505,
+        -0.8496055099332481,
+    ];
+    const ERFC_OF_X: bool = false;
+    const ERFC_END: Self = 6.0;
+    const PHI: Option<Ratio<f64>> = None;
 
     #[inline(always)]
     fn from_f64(x: f64) -> Self {
