@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import weft
+from weft import nn
 from weft.nn import functional as F
 
 import reference
@@ -57,3 +58,21 @@ def test_several_axes_are_one(rng):
     assert (np.asarray(both).reshape(2, 12) == np.asarray(F.layer_norm(x.reshape(2, 12), [12]))).all()
     with pytest.raises(weft.ShapeError, match=r"\[layer_norm\] input: expected last dimensions \[3, 4\], got \[2, 4, 3\]"):
         weft.nn.LayerNorm([3, 4])(x.reshape(2, 4, 3))
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])
+def test_rows_from_afar_have_the_bits_of_rows_at_hand(rng, norm):
+    # 3,003 rows of 400 numbers lie beyond a second-level cache, where some processors take rows one by one; seven do not.
+    layer = norm(400)
+    x, g = (rng.standard_normal((3003, 400)).astype(np.float32) for _ in range(2))
+
+    def both_ways(rows):
+        leaf = weft.tensor(x[rows], requires_grad=True)
+        y = layer(leaf)
+        y.backward(weft.tensor(g[rows]))
+        return y.detach().numpy(), leaf.grad.numpy()
+
+    whole = both_ways(slice(None))
+    for first in range(0, 3003, 7):
+        rows = slice(first, first + 7)
+        assert all((a[rows] == b).all() for a, b in zip(whole, both_ways(rows), strict=True))
