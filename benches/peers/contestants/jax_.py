@@ -34,26 +34,28 @@ def linear_step(n, i, o):
     return ready(step, numbers(n, i), numbers(o, i), numbers(o), numbers(n, o))
 
 
+def cross_entropy(logits, target):
+    return -jnp.take_along_axis(jax.nn.log_softmax(logits), target[..., None], -1).mean()
+
+
 def projection(n, d, v):
     target = jnp.arange(n) * 7 % v
 
-    def loss(x, w, b):
-        logp = jax.nn.log_softmax(x @ w.T + b)
-        return -jnp.take_along_axis(logp, target[:, None], 1).mean()
+    return ready(
+        jax.value_and_grad(lambda x, w, b: cross_entropy(x @ w.T + b, target), (0, 1, 2)),
+        numbers(n, d),
+        numbers(v, d),
+        numbers(v),
+    )
 
-    return ready(jax.value_and_grad(loss, (0, 1, 2)), numbers(n, d), numbers(v, d), numbers(v))
+
+def norm(p, x):
+    mean = x.mean(-1, keepdims=True)
+    return (x - mean) / jnp.sqrt(((x - mean) ** 2).mean(-1, keepdims=True) + 1e-5) * p["w"] + p["b"]
 
 
 def layer_norm(n, d):
-    def norm(x, w, b):
-        mean = x.mean(-1, keepdims=True)
-        return (x - mean) / jnp.sqrt(((x - mean) ** 2).mean(-1, keepdims=True) + 1e-5) * w + b
-
-    def step(x, w, b, g):
-        y, back = jax.vjp(norm, x, w, b)
-        return y, back(g)
-
-    return ready(step, numbers(n, d), numbers(d), numbers(d), numbers(n, d))
+    return both_ways(lambda x, w, b: norm({"w": w, "b": b}, x), numbers(n, d), numbers(n, d), numbers(d), numbers(d))
 
 
 def softmax(n, d):
@@ -165,10 +167,6 @@ def trained(loss, parameters):
     return run
 
 
-def cross_entropy(logits, target):
-    return -jnp.take_along_axis(jax.nn.log_softmax(logits), target[..., None], -1).mean()
-
-
 def mnist_rows(cell, b, h):
     parameters = [*weights(cell, 28, h), numbers(10, h) * 0.05, numbers(10)]
     target, x = jnp.arange(b) % 10, numbers(28, b, 28)
@@ -206,20 +204,18 @@ def through(p, x):
     return x @ p["w"].T + p["b"]
 
 
-def norm(p, x):
-    mean = x.mean(-1, keepdims=True)
-    return (x - mean) / jnp.sqrt(((x - mean) ** 2).mean(-1, keepdims=True) + 1e-5) * p["w"] + p["b"]
-
-
 def dropped(key, x):
     return jnp.where(jax.random.bernoulli(key, 0.9, x.shape), x / 0.9, 0)
+
+
+def ending(d):
+    return {"w": jnp.ones(d), "b": jnp.zeros(d)}
 
 
 def block(d, kinds):
     """A layer: one norm for each of its parts, attentions before the two dense maps."""
     parts = {kind: {"in": dense(d, 3 * d), "out": dense(d, d)} for kind in kinds}
-    norms = [{"w": jnp.ones(d), "b": jnp.zeros(d)} for _ in range(len(kinds) + 1)]
-    return {**parts, "up": dense(d, 4 * d), "down": dense(4 * d, d), "norms": norms}
+    return {**parts, "up": dense(d, 4 * d), "down": dense(4 * d, d), "norms": [ending(d) for _ in range(len(kinds) + 1)]}
 
 
 def attend(p, x, memory, n, causal):
@@ -258,10 +254,6 @@ def stack(layers, x, key, n, **options):
     return x
 
 
-def ending(d):
-    return {"w": jnp.ones(d), "b": jnp.zeros(d)}
-
-
 def vit_step(patch, d, layers, n, b):
     side = 28 // patch
     parameters = {
@@ -298,14 +290,11 @@ def transformer_step(d, layers, v, b, s):
     return trained(loss, parameters)
 
 
-def decoder_only(d, layers, v, t):
-    return {
+def gpt_step(d, layers, v, b, t):
+    parameters = {
         "table": numbers(v, d), "positions": jnp.zeros((t, d)), "layers": [block(d, ["own"]) for _ in range(layers)],
         "norm": ending(d), "output": dense(d, v),
     }  # fmt: skip
-
-
-def gpt_step(d, layers, v, b, t):
     tokens = jnp.arange(b * (t + 1)).reshape(b, t + 1) * 31 % v
 
     def loss(p, key):
@@ -314,4 +303,4 @@ def gpt_step(d, layers, v, b, t):
         x = norm(p["norm"], stack(p["layers"], x, c, 4, causal=True, first=True))
         return cross_entropy(through(p["output"], x), tokens[:, 1:])
 
-    return trained(loss, decoder_only(d, layers, v, t))
+    return trained(loss, parameters)

@@ -1,12 +1,12 @@
 //! Layer norm (Ba et al. 2016, eq. 4) and RMS norm (Zhang & Sennrich 2019, eq. 4) over rows, with the residual add in front.
 
-use crate::abreast::{self, Abreast, MOST};
+use crate::abreast::{Abreast, InStep, MOST};
 use crate::error::check_length;
 use crate::parallel::{self, Shared};
 use crate::reduction;
 use crate::workspace::scratch;
 use crate::{Real, Result};
-use weft_simd::{Isa, Kernel, Lanes, dispatch};
+use weft_simd::{Lanes, dispatch};
 
 /// What a row is divided by.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,21 +46,13 @@ struct Forward<'a, T> {
     deviations: *mut T,
 }
 
-impl<T: Real> Kernel for Forward<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        abreast::run::<I, T>(&self);
-    }
-}
+impl<T: Real> Abreast for Forward<'_, T> {
+    type Elem = T;
 
-impl<T: Real> Abreast<T> for Forward<'_, T> {
-    #[inline(always)]
     fn rows(&self) -> usize {
         self.rows
     }
 
-    #[inline(always)]
     fn numbers(&self) -> usize {
         2 * self.of.x.len() + 2 * self.residual.len()
     }
@@ -177,7 +169,7 @@ pub fn forward<T: Real>(
             // SAFETY: rows of different threads are disjoint.
             if *len == 0 { std::ptr::null_mut() } else { unsafe { pointer.slice(range) }.as_mut_ptr() }
         };
-        dispatch(Forward {
+        dispatch(InStep(Forward {
             of: Rows { x: &of.x[span.clone()], ..of },
             rows: range.len(),
             epsilon: T::from_f64(epsilon),
@@ -187,7 +179,7 @@ pub fn forward<T: Real>(
             y: part(1, span),
             means: part(2, range.clone()),
             deviations: part(3, range),
-        });
+        }));
     });
     Ok(())
 }
@@ -206,21 +198,13 @@ struct Backward<'a, T> {
     numbers: usize,
 }
 
-impl<T: Real> Kernel for Backward<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        abreast::run::<I, T>(&self);
-    }
-}
+impl<T: Real> Abreast for Backward<'_, T> {
+    type Elem = T;
 
-impl<T: Real> Abreast<T> for Backward<'_, T> {
-    #[inline(always)]
     fn rows(&self) -> usize {
         self.deviations.len()
     }
 
-    #[inline(always)]
     fn numbers(&self) -> usize {
         self.numbers
     }
@@ -338,7 +322,7 @@ pub fn backward<T: Real>(
                 sum.fill(T::ZERO);
                 sum.as_mut_ptr()
             };
-            dispatch(Backward {
+            dispatch(InStep(Backward {
                 of: Rows { x: &of.x[span.clone()], ..of },
                 means: if means.is_empty() { means } else { &means[range.clone()] },
                 deviations: &deviations[range],
@@ -349,7 +333,7 @@ pub fn backward<T: Real>(
                 d_gain: sum(0, wants_gain),
                 d_shift: sum(1, wants_shift),
                 numbers: 3 * rows * cols / threads,
-            });
+            }));
         }
     });
     for (to, sums) in [d_gain, d_shift].into_iter().zip(&sums) {

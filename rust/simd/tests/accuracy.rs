@@ -96,6 +96,10 @@ fn ulps_f32(y: f32, exact: f64) -> f64 {
     if exact.is_nan() {
         return if y.is_nan() { 0.0 } else { f64::INFINITY };
     }
+    // Compared with a bound, a distance that is no number would be none.
+    if y.is_nan() {
+        return f64::INFINITY;
+    }
     // What rounds to infinity may be infinity, and nothing else may.
     if y.is_infinite() || (exact as f32).is_infinite() {
         return if y == exact as f32 { 0.0 } else { f64::INFINITY };
@@ -106,7 +110,11 @@ fn ulps_f32(y: f32, exact: f64) -> f64 {
 
 /// In ulps; of the normal distribution, whose error is absolute, in units of 2⁻²⁴.
 fn error_f32(function: Function, y: f32, exact: f64) -> f64 {
-    if function == Function::Phi && exact.is_finite() { (y as f64 - exact).abs() * (1 << 24) as f64 } else { ulps_f32(y, exact) }
+    if function == Function::Phi && y.is_finite() && exact.is_finite() {
+        (y as f64 - exact).abs() * (1 << 24) as f64
+    } else {
+        ulps_f32(y, exact)
+    }
 }
 
 fn bound_f32(function: Function) -> f64 {

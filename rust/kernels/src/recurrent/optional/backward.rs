@@ -2,9 +2,10 @@
 
 use super::forward::{Cache, at};
 use super::mixing::{MaskedSum, Product, Rest, Sum};
-use super::norm::Denormalize;
+use super::norm::{Denormalize, Normalize};
 use super::pointwise::{Backward, Part, Step};
 use super::{Group, PackedParameters};
+use crate::abreast::InStep;
 use crate::elementwise::map_raw;
 use crate::error::{Error, check_length};
 use crate::matmul::{Right, Start, product, product_on};
@@ -145,7 +146,7 @@ pub fn backward<T: Real>(
         let (hats, inverses) = (&cache.hats[0], &cache.inverses[0]);
         parallel::over_ranges(rows, rows * sums * size_of::<T>() * 3, |range| {
             for (g, group) in kind.input_groups().iter().enumerate() {
-                dispatch(Denormalize {
+                dispatch(InStep(Denormalize {
                     rows: range.len(),
                     cols: group.rows,
                     g: at(gates, range.start * width + group.column),
@@ -156,7 +157,7 @@ pub fn backward<T: Real>(
                     inverse: at(inverses, g * rows + range.start),
                     to: to.at(range.start * sums + group.first),
                     to_stride: sums,
-                });
+                }));
             }
         });
     }
@@ -247,7 +248,7 @@ pub fn backward<T: Real>(
         copies.copy_from_slice(&c_rows[..rows * hidden]);
         let copy = Shared(copies.as_mut_ptr());
         parallel::over_ranges(rows, rows * hidden * size_of::<T>() * 3, |range| {
-            dispatch(super::norm::Normalize {
+            dispatch(InStep(Normalize {
                 rows: range.len(),
                 cols: hidden,
                 x: copy.at(range.start * hidden),
@@ -258,7 +259,7 @@ pub fn backward<T: Real>(
                 to_stride: hidden,
                 add: false,
                 inverse: inverse.at(range.start),
-            });
+            }));
         });
         let (gain, shift) = gradients.norm_c.split_at_mut(hidden);
         gain.fill(T::ZERO);
@@ -450,7 +451,7 @@ impl<T: Real> Pass<'_, T> {
                         let to = self.d_sums.at(row * sums + group.first);
                         dispatch_on(
                             self.choice,
-                            Denormalize {
+                            InStep(Denormalize {
                                 rows: n,
                                 cols: group.rows,
                                 g: gates.add(group.column),
@@ -461,7 +462,7 @@ impl<T: Real> Pass<'_, T> {
                                 inverse: at(self.inverses, g * steps.rows() + row),
                                 to,
                                 to_stride: sums,
-                            },
+                            }),
                         );
                         left = MatrixView::from_raw(to.cast_const(), n, group.rows, sums as isize, 1);
                     }

@@ -4,6 +4,7 @@ use super::mixing::{Product, Zoned};
 use super::norm::Normalize;
 use super::pointwise::{Forward, Part, Step};
 use super::{Kind, PackedParameters};
+use crate::abreast::InStep;
 use crate::dropout::Dropout;
 use crate::elementwise::map_raw;
 use crate::error::check_length;
@@ -178,7 +179,7 @@ pub fn forward<T: Real>(
                 for (g, group) in kind.input_groups().iter().enumerate() {
                     dispatch_on(
                         chosen(),
-                        Normalize {
+                        InStep(Normalize {
                             rows: range.len(),
                             cols: group.rows,
                             x: hats.at(range.start * sums + group.first),
@@ -189,7 +190,7 @@ pub fn forward<T: Real>(
                             to_stride: width,
                             add: false,
                             inverse: inverses.at(g * rows + range.start),
-                        },
+                        }),
                     );
                 }
             });
@@ -330,7 +331,7 @@ impl<T: Real> Pass<'_, T> {
                     );
                     dispatch_on(
                         self.choice,
-                        Normalize {
+                        InStep(Normalize {
                             rows: n,
                             cols: group.rows,
                             x: hat,
@@ -341,7 +342,7 @@ impl<T: Real> Pass<'_, T> {
                             to_stride: width,
                             add: group.joins,
                             inverse: self.inverses.at(g * steps.rows() + row),
-                        },
+                        }),
                     );
                 }
                 dispatch_on(self.choice, Forward { step, part: Part::All, h, out_stride });

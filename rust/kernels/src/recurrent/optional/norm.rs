@@ -1,8 +1,8 @@
 //! Layer norm of sums within a pass: x̂ = (x − mean) / √(variance + ε), the gain applied where x̂ is used.
 
 use crate::Real;
-use crate::abreast::{self, Abreast, MOST};
-use weft_simd::{Isa, Kernel, Lanes};
+use crate::abreast::{Abreast, MOST};
+use weft_simd::Lanes;
 
 /// As in `nn.LayerNorm`.
 pub(super) const EPSILON: f64 = 1e-5;
@@ -22,21 +22,13 @@ pub(super) struct Normalize<T> {
     pub inverse: *mut T,
 }
 
-impl<T: Real> Kernel for Normalize<T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        abreast::run::<I, T>(&self);
-    }
-}
+impl<T: Real> Abreast for Normalize<T> {
+    type Elem = T;
 
-impl<T: Real> Abreast<T> for Normalize<T> {
-    #[inline(always)]
     fn rows(&self) -> usize {
         self.rows
     }
 
-    #[inline(always)]
     fn numbers(&self) -> usize {
         2 * self.rows * self.cols
     }
@@ -132,21 +124,13 @@ pub(super) struct Denormalize<T> {
     pub to_stride: usize,
 }
 
-impl<T: Real> Kernel for Denormalize<T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        abreast::run::<I, T>(&self);
-    }
-}
+impl<T: Real> Abreast for Denormalize<T> {
+    type Elem = T;
 
-impl<T: Real> Abreast<T> for Denormalize<T> {
-    #[inline(always)]
     fn rows(&self) -> usize {
         self.rows
     }
 
-    #[inline(always)]
     fn numbers(&self) -> usize {
         2 * self.rows * self.cols
     }
