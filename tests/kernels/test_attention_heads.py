@@ -23,13 +23,15 @@ def call(q, k, v, chosen=None, axes="heads", **options):
     return attend((q, k, v), Layout(axes, tuple(parts)), Options(**options), chosen)
 
 
-def sight(b, n, t, s, causal=False, window=None, lengths=None, starts=None):
+def sight(b, n, t, s, causal=False, window=None, lengths=None, rows=None, starts=None):
     """Which keys each row sees, by the definitions."""
     position = np.arange(t)[None, :] + (np.zeros(b, int) if starts is None else np.asarray(starts))[:, None]
     position, key = position[:, None, :, None], np.arange(s)
     seen = np.ones((b, n, t, s), bool)
     if lengths is not None:
         seen &= key < np.asarray(lengths)[:, None, None, None]
+    if rows is not None:
+        seen &= np.arange(t)[:, None] < np.asarray(rows)[:, None, None, None]
     if causal:
         seen &= key <= position
     if window is not None:
@@ -46,7 +48,7 @@ def numbers(rng, b, n, m, t, s, d, e):
 
 
 @pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize("kind", ["plain", "causal", "window", "lengths", "starts", "biases"])
+@pytest.mark.parametrize("kind", ["plain", "causal", "window", "lengths", "rows", "starts", "biases"])
 def test_every_view_of_the_keys(rng, sizes, kind):
     b, n, _, t, s, _, _ = sizes
     options, given = {}, {}
@@ -57,6 +59,9 @@ def test_every_view_of_the_keys(rng, sizes, kind):
     elif kind == "lengths":
         lengths = (np.arange(b) * 2 + s - 1).clip(0) % (s + 1)
         given = options = {"lengths": lengths}
+    elif kind == "rows":
+        rows = (np.arange(b) * 2 + t - 1).clip(0) % (t + 1)
+        given = options = {"rows": rows, "lengths": rows.clip(0, s), "causal": bool(s % 2)}
     elif kind == "starts":
         given = options = {"starts": np.arange(b) + 2, "causal": True}
     bias = np.zeros((1, 1, 1, 1))
@@ -115,10 +120,12 @@ def test_whole_numbers_are_exact():
     assert (got == np.float32((np.arange(512) % 7).sum()) * np.float32(1 / 512)).all()
 
 
-def both_ways(tensors, **options):
+def both_ways(tensors, g=None, **options):
     leaves = [weft.tensor(x, requires_grad=True) for x in tensors]
     context, _ = call(*leaves, **options)
-    context.backward(weft.tensor(np.cos(np.arange(np.prod(context.shape))).reshape(context.shape).astype(context.dtype)))
+    if g is None:
+        g = np.cos(np.arange(np.prod(context.shape))).reshape(context.shape).astype(context.dtype)
+    context.backward(weft.tensor(g))
     return [np.asarray(context.detach())] + [np.asarray(x.grad) for x in leaves]
 
 
@@ -183,6 +190,22 @@ def test_what_is_not_seen_changes_nothing(rng):
     canary = both_ways((q, k, v), lengths=lengths)
     assert all((a == b).all() for a, b in zip(expected, canary, strict=True))
     assert (expected[0][1] == 0).all() and (expected[1][1] == 0).all() and (expected[2][:, :, 5:] == 0).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"causal": True}, {"window": 40}, {"window": 40, "causal": True}])
+def test_rows_beyond_their_number_see_nothing(rng, options):
+    """Each sequence gives the bits that it gives alone, as long as it is; what lies beyond may hold anything, and gets zeros."""
+    rows = np.array([0, 1, 33, 150, 200])
+    tensors = [rng.standard_normal((5, 2, 200, 16)).astype(np.float32) for _ in range(3)]
+    g = rng.standard_normal((5, 2, 200, 16)).astype(np.float32)
+    for x in (*tensors, g):
+        for b, n in enumerate(rows):
+            x[b, :, n:] = np.nan
+    found = both_ways(tensors, g, rows=rows, lengths=rows, **options)
+    for b, n in enumerate(rows):
+        alone = both_ways([x[b : b + 1, :, :n] for x in tensors], g[b : b + 1, :, :n], **options)
+        for part, same in zip(found, alone, strict=True):
+            assert (part[b : b + 1, :, :n] == same).all() and (part[b, :, n:] == 0).all()
 
 
 def test_a_row_does_not_depend_on_its_batch(rng):

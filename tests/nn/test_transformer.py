@@ -63,7 +63,8 @@ def test_layers_are_torchs(name, arguments):
         compare(name, module, lambda x: [module(x, src_key_padding_mask=padding)])
         lengths = (~padding).sum(1)
         x = GOLDEN[f"{name}/in0"]
-        assert (np.asarray(module(x, lengths=lengths).detach()) == np.asarray(module(x, None, padding).detach())).all()
+        there = ~padding if arguments.get("batch_first") else ~padding.T
+        assert (np.asarray(module(x, lengths=lengths).detach()) == np.asarray(module(x, None, padding).detach()))[there].all()
     else:
         module = nn.TransformerDecoderLayer(E, N, 12, dropout=0.0, **arguments)
         mask = np.where(padding, -np.inf, 0.0).astype(np.float32)
@@ -155,6 +156,7 @@ def test_layers_are_copied_with_their_values():
 
 
 X = np.zeros((3, 2, 8), np.float32)
+PADDING = np.zeros((2, 3), bool)
 MISUSE = [
     (lambda: nn.MultiheadAttention(8, 3), r"num_heads: expected a divisor of embed_dim 8, got 3"),
     (lambda: nn.MultiheadAttention(8, 2, dropout=1.5), r"dropout: expected a number from 0 to 1"),
@@ -164,6 +166,15 @@ MISUSE = [
     (lambda: nn.MultiheadAttention(8, 2)(X, X, X, attn_mask=np.zeros((3, 3), int)), r"mask: expected bool or floats, got int64"),
     (lambda: nn.MultiheadAttention(8, 2)(X, X, X, np.zeros((2, 4), bool)), r"key_padding_mask: expected shape \[2, 3\]"),
     (lambda: nn.MultiheadAttention(8, 2)(X, X, X, key_lengths=[4, 1]), r"lengths: expected whole numbers from 0 to 3"),
+    (lambda: nn.MultiheadAttention(8, 2)(X, X, X, lengths=[3, -1]), r"lengths: expected whole numbers from 0 to 3"),
+    (
+        lambda: nn.MultiheadAttention(8, 2)(X, X, X, PADDING, lengths=[3, 1]),
+        r"key_lengths: expected no key_padding_mask beside it",
+    ),
+    (
+        lambda: F.scaled_dot_product_attention(*[X[:, None]] * 3, lengths=[3.0] * 3),
+        r"lengths: expected whole numbers, got float32",
+    ),
     (lambda: F.scaled_dot_product_attention(X, X, X, np.ones((2, 2), bool), is_causal=True), r"is_causal: expected no attn_mask"),
     (lambda: F.scaled_dot_product_attention(X, X[..., :4], X), r"expected query \[L, E\]"),
     (

@@ -171,7 +171,7 @@ def attention_step(b, t, d, n, causal=False, half=False, dropout=0.0):
     def run():
         for leaf in leaves:
             leaf.grad = None
-        layer(x, x, x, need_weights=False, is_causal=causal, key_lengths=lengths)[0].backward(g)
+        layer(x, x, x, need_weights=False, is_causal=causal, lengths=lengths)[0].backward(g)
 
     return run
 

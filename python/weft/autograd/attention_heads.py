@@ -56,6 +56,8 @@ class Options(NamedTuple):
     causal: bool = False
     window: int | None = None
     lengths: np.ndarray | None = None
+    #: How many rows [B] are there; those beyond see nothing.
+    rows: np.ndarray | None = None
     starts: np.ndarray | None = None
     #: Added to scores: [B, N, T, S], axes of size 1 broadcast.
     biases: tuple[np.ndarray, ...] = ()
@@ -175,7 +177,7 @@ def attend_arrays(
 def _request(views: list[np.ndarray], options: Options, biases: Any, dropout: Any, pages: np.ndarray | None) -> Any:
     """What the kernel is asked, in the order of the binding."""
     o = options
-    return views, o.scale, o.causal, o.window, o.lengths, o.starts, biases, dropout, pages
+    return views, o.scale, o.causal, o.window, o.lengths, o.rows, o.starts, biases, dropout, pages
 
 
 def copy_pages(keys: np.ndarray, values: np.ndarray, old: np.ndarray, new: np.ndarray, used: np.ndarray) -> None:

@@ -158,7 +158,7 @@ class Transformer(EncoderDecoder):
         """The decoder's last layer [B, T, hidden], the true tokens before each step given."""
         memory = self.encode(batch.source, batch.source_lengths)
         x = self.embed(batch.target_in, self.target_embedding)
-        return self.decoder(x, memory, tgt_is_causal=True, memory_lengths=batch.source_lengths)
+        return self.decoder(x, memory, tgt_is_causal=True, lengths=batch.target_lengths, memory_lengths=batch.source_lengths)
 
     def _mixed(self, batch: Batch, own: np.ndarray) -> np.ndarray:
         """In two passes (Mihaylova & Martins 2019): what the model says after the true tokens stands for what it would say itself."""

@@ -100,7 +100,7 @@ class KeyValueCache:
 
     def attend(self, layer: int, query: np.ndarray, scale: float, window: int | None = None) -> np.ndarray:
         """Contexts [B, T, heads · width] of queries [B, T, heads, width] just written: each sees its prefix and itself."""
-        options = Options(scale, True, window, self._ends, self.lengths)
+        options = Options(scale, True, window, self._ends, starts=self.lengths)
         keys = self._keys[layer].transpose(0, 3, 1, 2)
         values = self._values[layer].transpose(0, 2, 1, 3)[..., : self.width]
         return attend_arrays(query, keys, values, options, None, np.ascontiguousarray(self.table))[0]

@@ -33,6 +33,7 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
     *,
+    lengths: Any = None,
     key_lengths: Any = None,
     window: int | None = None,
 ) -> Tensor:
@@ -41,7 +42,8 @@ def scaled_dot_product_attention(
     query [..., L, E], key [..., S, E], value [..., S, Ev] → [..., L, Ev]; `scale` 1/√E by default. `attn_mask` [..., L, S]: bool, True
     where attention is allowed, or numbers that are added. `is_causal`: row i sees keys 0 to i (the upper left corner). `dropout_p`: weights
     fall with this probability, always. `enable_gqa`: fewer heads (axis −3) in key and value than in the query. `key_lengths` [B], for four
-    axes: keys beyond are never read. `window`: row i sees keys less than this far from i. A row without any key gives zeros.
+    axes: keys beyond are never read; `lengths` [B]: queries beyond give zeros and are no work. `window`: row i sees keys less than this far
+    from i. A row without any key gives zeros.
 
     Scores are computed in blocks by online softmax (Dao et al. 2022), forward and backward: memory grows with L + S, not L · S.
 
@@ -76,8 +78,8 @@ def scaled_dot_product_attention(
         mask = Tensor(~mask._array)
     scores = (*leading, q.shape[-2], k.shape[-2])
     if mask is not None and mask.requires_grad:
-        if key_lengths is not None or window is not None or enable_gqa:
-            raise ConfigError("[attention] attn_mask: expected no key_lengths, window or enable_gqa beside a mask that learns")
+        if lengths is not None or key_lengths is not None or window is not None or enable_gqa:
+            raise ConfigError("[attention] attn_mask: expected no lengths, window or enable_gqa beside a mask that learns")
         return _stored(q, k, v, [mask], dropout_p, scale)[0]
     biases = [] if mask is None else [_bias(mask, scores, q.dtype)]
     # Leading axes become the batch; the last of them the heads.
@@ -85,11 +87,10 @@ def scaled_dot_product_attention(
     four = [t.reshape((math.prod(t.shape[:split]), -1) + t.shape[-2:] if leading else (1, 1) + t.shape) for t in (q, k, v)]
     sizes = four[0].shape[:2]
     biases = [_reshaped(b, leading, sizes) for b in biases]
-    lengths = None
-    if key_lengths is not None:
-        lengths = as_key_lengths("attention", key_lengths, sizes[0], k.shape[-2])
+    there = _lengths("attention", lengths, sizes[0], q.shape[-2])
+    key_ends = _lengths("attention", key_lengths, sizes[0], k.shape[-2])
     parts = tuple(Part(i, 0, t.shape[1], t.shape[3]) for i, t in enumerate(four))
-    options = Options(scale, is_causal, window, lengths, None, tuple(biases), _drawn(dropout_p))
+    options = Options(scale, is_causal, window, key_ends, there, None, tuple(biases), _drawn(dropout_p))
     context, _ = attend(four, Layout("heads", (parts[0], parts[1], parts[2])), options)
     return context.reshape((*leading, q.shape[-2], v.shape[-1]))
 
@@ -130,13 +131,10 @@ def check_window(window: int | None) -> None:
         raise range_error("attention", "window", "a whole number from 1", window)
 
 
-def as_key_lengths(who: str, lengths: Any, batch: int, most: int) -> np.ndarray:
-    """Lengths [B] as the kernels want them."""
+def _lengths(who: str, lengths: Any, batch: int, most: int) -> np.ndarray | None:
     from .functional import as_lengths
 
-    sizes = as_lengths(who, lengths, batch, most)
-    assert sizes is not None
-    return sizes
+    return as_lengths(who, lengths, batch, most)
 
 
 def _drawn(dropout: float) -> tuple[float, int, int] | None:
@@ -212,6 +210,7 @@ def multi_head(
     add_zero_attn: bool = False,
     need_weights: bool = True,
     average: bool = True,
+    lengths: Any = None,
     key_lengths: Any = None,
     window: int | None = None,
     rotary: float | None = None,
@@ -225,7 +224,10 @@ def multi_head(
         raise ShapeError(f"[{WHO}] expected one batch, and as many keys as values, got {list(k.shape)} and {list(v.shape)}")
     check_window(window)
     width = of.out_weight.shape[1]
-    lengths, padding = _padding(key_padding_mask, key_lengths, batch, keys)
+    if q is k and key_lengths is None:
+        key_lengths = lengths
+    there = _lengths(WHO, lengths, batch, rows)
+    key_ends, padding = _padding(key_padding_mask, key_lengths, batch, keys)
     mask = _mask(attn_mask, batch, num_heads, rows, keys)
     found = project(of, inputs, width)
     if rotary is not None:
@@ -245,7 +247,7 @@ def multi_head(
         zero = Tensor(np.zeros((1, 1, width), q.dtype))
         extra.append((zero, zero))
     if extra:
-        sources, parts, lengths, padding = _with_extra(sources, parts, extra, lengths, padding, batch, keys, time, width)
+        sources, parts, key_ends, padding = _with_extra(sources, parts, extra, key_ends, padding, batch, keys, time, width)
     total = keys + len(extra)
     scores = (batch, num_heads, rows, total)
     masks = [_open(m, len(extra)) for m in (padding, mask) if m is not None]
@@ -258,12 +260,12 @@ def multi_head(
         chosen = Chosen(range(num_heads), range(rows), average)
     weights: Tensor | None
     if any(m.requires_grad for m in masks):
-        if window is not None or lengths is not None or weights_of is not None:
+        if any(given is not None for given in (window, there, key_ends, weights_of)):
             raise ConfigError(f"[{WHO}] attn_mask: expected no lengths, window or weights_of beside a mask that learns")
         context, weights = _by_operations(sources, layout, masks, dropout, scale, time, average)
     else:
         biases = tuple(_bias(m, scores, q.dtype) for m in masks)
-        options = Options(scale, is_causal and mask is None, window, lengths, None, biases, _drawn(dropout))
+        options = Options(scale, is_causal and mask is None, window, key_ends, there, None, biases, _drawn(dropout))
         context, weights = attend(sources, layout, options, chosen)
     return linear(context, of.out_weight, of.out_bias), weights
 
@@ -293,7 +295,7 @@ def _padding(mask: Any, lengths: Any, batch: int, keys: int) -> tuple[np.ndarray
     if lengths is not None:
         if mask is not None:
             raise ConfigError(f"[{WHO}] key_lengths: expected no key_padding_mask beside it")
-        return as_key_lengths(WHO, lengths, batch, keys), None
+        return _lengths(WHO, lengths, batch, keys), None
     if mask is None:
         return None, None
     mask = as_tensor(mask)
@@ -378,6 +380,7 @@ def multi_head_attention_forward(
     average_attn_weights: bool = True,
     is_causal: bool = False,
     *,
+    lengths: Any = None,
     key_lengths: Any = None,
     window: int | None = None,
 ) -> tuple[Tensor, Tensor | None]:
@@ -406,7 +409,7 @@ def multi_head_attention_forward(
     output, weights = multi_head(
         of, inputs, num_heads, batch_first=False, dropout=dropout_p if training else 0.0, key_padding_mask=key_padding_mask,
         attn_mask=attn_mask, is_causal=is_causal, add_zero_attn=add_zero_attn, need_weights=need_weights,
-        average=average_attn_weights, key_lengths=key_lengths, window=window,
+        average=average_attn_weights, lengths=lengths, key_lengths=key_lengths, window=window,
     )  # fmt: skip
     return unbatched(output, weights, batched, 1)
 

@@ -25,9 +25,10 @@ class MultiheadAttention(Module):
     `attn_mask` [L, S] or [B · heads, L, S]: bool, True where attention is *not* allowed, or numbers that are added. `is_causal`: row i
     sees keys 0 to i, with or without the mask that torch asks for. A row without any allowed key gives the output's bias, not NaN.
 
-    Keyword-only, and not in torch: `key_lengths` [B], or `lengths` where query and key are one: keys beyond are never read; `window`: row i
-    sees keys less than this far from i; `weights_of=(heads, rows)`: weights [B, heads, rows, S] of these alone, at a cost in proportion;
-    `rotary`: the base of rotary positions (10000 in Su et al. 2021), which turn queries and keys.
+    Keyword-only, and not in torch: `key_lengths` [B]: keys beyond are never read; `lengths` [B]: queries beyond see nothing and are no
+    work, nor are keys beyond read where query and key are one tensor and there are no `key_lengths`; `window`: row i sees keys less than
+    this far from i; `weights_of=(heads, rows)`: weights [B, heads, rows, S] of these alone, at a cost in proportion; `rotary`: the base of
+    rotary positions (10000 in Su et al. 2021), which turn queries and keys.
 
     Scores are never stored, forward or backward, with dropout too; `need_weights=True` costs one more product.
 
@@ -118,17 +119,13 @@ class MultiheadAttention(Module):
         """Output and weights; shapes in the class."""
         axis = 0 if self.batch_first else 1
         inputs, batched = as_inputs((query, key, value), (self.embed_dim, self.kdim, self.vdim), axis)
-        if lengths is not None:
-            if key_lengths is not None or query is not key:
-                raise ConfigError("[multihead_attention] lengths: expected one tensor as query and key, and no key_lengths")
-            key_lengths = lengths
         if key_padding_mask is not None and not batched:
             key_padding_mask = as_tensor(key_padding_mask).unsqueeze(0)
         output, weights = multi_head(
             self.projections(), inputs, self.num_heads, batch_first=self.batch_first,
             dropout=self.dropout if self.training else 0.0, key_padding_mask=key_padding_mask, attn_mask=attn_mask,
             is_causal=is_causal, add_zero_attn=self.add_zero_attn, need_weights=need_weights, average=average_attn_weights,
-            key_lengths=key_lengths, window=window, rotary=self.rotary, weights_of=weights_of,
+            lengths=lengths, key_lengths=key_lengths, window=window, rotary=self.rotary, weights_of=weights_of,
         )  # fmt: skip
         return unbatched(output, weights, batched, axis)
 

@@ -84,7 +84,7 @@ class TransformerEncoderLayer(_Layer):
     """Self-attention, then a feed-forward net; each within a residual connection, the norm after it (or before: `norm_first`).
 
     src [S, B, E] ([B, S, E] with `batch_first`) → the same; `src_mask` [S, S], `src_key_padding_mask` [B, S] as in `MultiheadAttention`,
-    `lengths` [B], keyword-only, instead of the latter.
+    `lengths` [B], keyword-only, instead of the latter: what lies beyond is not looked at, nor does it look at anything.
 
     >>> weft.nn.TransformerEncoderLayer(8, 2, 16)(weft.randn(5, 3, 8)).shape
     (5, 3, 8)
@@ -129,7 +129,7 @@ class TransformerEncoderLayer(_Layer):
             if cached is not None:
                 return self.self_attn.step(x, cached)
             return self.self_attn(
-                x, x, x, src_key_padding_mask, need_weights=False, attn_mask=src_mask, is_causal=is_causal, key_lengths=lengths,
+                x, x, x, src_key_padding_mask, need_weights=False, attn_mask=src_mask, is_causal=is_causal, lengths=lengths,
                 window=window,
             )[0]  # fmt: skip
 
@@ -140,8 +140,8 @@ class TransformerEncoderLayer(_Layer):
 class TransformerDecoderLayer(_Layer):
     """Causal self-attention, attention over the encoder's memory, a feed-forward net.
 
-    tgt [T, B, E], memory [S, B, E] → [T, B, E]; masks as torch names them, `memory_lengths` [B], keyword-only, instead of
-    `memory_key_padding_mask`.
+    tgt [T, B, E], memory [S, B, E] → [T, B, E]; masks as torch names them, `lengths` and `memory_lengths` [B], keyword-only, instead of
+    `tgt_key_padding_mask` and `memory_key_padding_mask`; what lies beyond `lengths` looks at nothing.
 
     >>> weft.nn.TransformerDecoderLayer(8, 2, 16)(weft.randn(4, 3, 8), weft.randn(5, 3, 8), tgt_is_causal=True).shape
     (4, 3, 8)
@@ -181,6 +181,7 @@ class TransformerDecoderLayer(_Layer):
         tgt_is_causal: bool = False,
         memory_is_causal: bool = False,
         *,
+        lengths: Any = None,
         memory_lengths: Any = None,
         cached: Cached | None = None,
     ) -> Tensor:
@@ -190,16 +191,16 @@ class TransformerDecoderLayer(_Layer):
         def attend(x: Tensor) -> Tensor:
             if cached is not None:
                 return self.self_attn.step(x, cached)
-            return self.self_attn(x, x, x, tgt_key_padding_mask, need_weights=False, attn_mask=tgt_mask, is_causal=tgt_is_causal)[
-                0
-            ]
+            return self.self_attn(
+                x, x, x, tgt_key_padding_mask, need_weights=False, attn_mask=tgt_mask, is_causal=tgt_is_causal, lengths=lengths
+            )[0]
 
         def look(x: Tensor) -> Tensor:
             if cached is not None:
                 return self.multihead_attn.look(x, cached)
             return self.multihead_attn(
                 x, memory, memory, memory_key_padding_mask, need_weights=False, attn_mask=memory_mask,
-                is_causal=memory_is_causal, key_lengths=memory_lengths,
+                is_causal=memory_is_causal, lengths=lengths, key_lengths=memory_lengths,
             )[0]  # fmt: skip
 
         x = self._around(as_tensor(tgt), 1, attend)
@@ -261,6 +262,7 @@ class TransformerDecoder(Module):
         tgt_is_causal: bool = False,
         memory_is_causal: bool = False,
         *,
+        lengths: Any = None,
         memory_lengths: Any = None,
         cached: Sequence[Cached] | None = None,
     ) -> Tensor:
@@ -273,7 +275,7 @@ class TransformerDecoder(Module):
                 continue
             x = layer(
                 x, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask, tgt_is_causal, memory_is_causal,
-                memory_lengths=memory_lengths,
+                lengths=lengths, memory_lengths=memory_lengths,
             )  # fmt: skip
         return x if self.norm is None else self.norm(x)
 

@@ -61,6 +61,8 @@ struct Request<'py>(
     Option<usize>,
     /// key lengths [B]
     Indices<'py>,
+    /// rows of each sequence [B]
+    Indices<'py>,
     /// starts [B]
     Indices<'py>,
     /// biases [B, N, T, S], broadcast
@@ -75,22 +77,22 @@ impl<'py> Request<'py> {
     fn sizes(&self) -> Sizes {
         let [q, k, v] = self.0.each_ref().map(|a| a.shape());
         let (batch, targets, heads, width) = (q[0], q[1], q[2], q[3]);
-        let sources = self.8.as_ref().map_or(k[1], |table| table.shape()[1] * PAGE);
+        let sources = self.9.as_ref().map_or(k[1], |table| table.shape()[1] * PAGE);
         Sizes { batch, heads, key_heads: k[2], targets, sources, width, values: v[3] }
     }
 
     /// Runs `f` on the call without the interpreter's lock.
     fn run<T: Number>(&self, py: Python<'py>, f: impl FnOnce(&Call<'_, T>) -> weft_kernels::Result<()> + Send) -> PyResult<()> {
         let sizes = self.sizes();
-        let pages = self.8.as_ref().map(|table| indices(py, "pages", table)).transpose()?;
-        let (first, rows) = if pages.is_some() { (self.0[1].shape()[0], PAGE) } else { (sizes.batch, sizes.sources) };
+        let pages = self.9.as_ref().map(|table| indices(py, "pages", table)).transpose()?;
+        let (first, keys) = if pages.is_some() { (self.0[1].shape()[0], PAGE) } else { (sizes.batch, sizes.sources) };
         if pages.is_some_and(|table| table.iter().any(|&page| page < 0 || page as usize >= first)) {
             return Err(named(py, "ShapeError", format!("[attention] pages: expected numbers below {first}")));
         }
         for (name, array, expected) in [
             ("query", &self.0[0], [sizes.batch, sizes.targets, sizes.heads, sizes.width]),
-            ("key", &self.0[1], [first, rows, sizes.key_heads, sizes.width]),
-            ("value", &self.0[2], [first, rows, sizes.key_heads, sizes.values]),
+            ("key", &self.0[1], [first, keys, sizes.key_heads, sizes.width]),
+            ("value", &self.0[2], [first, keys, sizes.key_heads, sizes.values]),
         ] {
             if array.shape() != expected {
                 return Err(named(
@@ -102,7 +104,7 @@ impl<'py> Request<'py> {
         }
         let [q, k, v] = [view("query", &self.0[0])?, view("key", &self.0[1])?, view("value", &self.0[2])?];
         let mut biases = Vec::new();
-        for bias in &self.6 {
+        for bias in &self.7 {
             if bias.shape() != [sizes.batch, sizes.heads, sizes.targets, sizes.sources] {
                 return Err(named(py, "ShapeError", format!("[attention] bias: got {:?}", bias.shape())));
             }
@@ -112,9 +114,10 @@ impl<'py> Request<'py> {
             biases.push(unsafe { View::from_raw(pointer, [b, r, h, c]) });
         }
         let lengths = self.4.as_ref().map(|l| indices(py, "lengths", l)).transpose()?;
-        let starts = self.5.as_ref().map(|l| indices(py, "starts", l)).transpose()?;
-        let mask = Mask { lengths, starts, causal: self.2, window: self.3, biases: &biases };
-        let dropout = self.7.map(|(p, key, stream)| Dropout { stream: Stream { key, stream }, p });
+        let rows = self.5.as_ref().map(|l| indices(py, "rows", l)).transpose()?;
+        let starts = self.6.as_ref().map(|l| indices(py, "starts", l)).transpose()?;
+        let mask = Mask { lengths, rows, starts, causal: self.2, window: self.3, biases: &biases };
+        let dropout = self.8.map(|(p, key, stream)| Dropout { stream: Stream { key, stream }, p });
         let call = Call { sizes, q, k, v, pages, scale: self.1, mask, dropout };
         without_gil(py, || f(&call))
     }
@@ -176,7 +179,7 @@ fn weights<'py, T: Number>(
 }
 
 /// heads_forward(request, context [B, T, N, E], wants_statistics) -> None, or maximum and inverse sum [B, N, T]; the context is written.
-/// request: ([query [B, T, N, D], key, value], scale, causal, window, lengths, starts, biases [B, N, T, S], (p, key, stream) or None,
+/// request: ([query [B, T, N, D], key, value], scale, causal, window, lengths, rows, starts, biases [B, N, T, S], (p, key, stream) or None,
 /// pages or None)
 #[pyfunction]
 #[pyo3(signature = (request, context, wants_statistics))]

@@ -1,6 +1,6 @@
 //! AVX2 with FMA: two ymm a vector, so that lanes and folds are those of AVX-512.
 
-use crate::{Isa, Lanes, halving};
+use crate::{Isa, Lanes, halving, turning};
 use std::arch::x86_64::*;
 
 /// 16 f32.
@@ -32,7 +32,7 @@ impl Isa for Avx2 {
 macro_rules! lanes {
     ($name:ident, $vector:ty, $elem:ty, $half:literal, $set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident, $mul:ident,
      $div:ident, $fma:ident, $min:ident, $max:ident, $sqrt:ident, $and:ident, $andnot:ident, $or:ident, $xor:ident, $cmp:ident,
-     $blend:ident, $to_int:ident, $from_int:ident, $shl:ident, $shr:ident, $set1_int:ident, $fold_add:ident, $fold_max:ident, $bits:literal, $bias:expr,
+     $blend:ident, $to_int:ident, $from_int:ident, $shl:ident, $shr:ident, $set1_int:ident, $fold_add:ident, $fold_max:ident, $turn:ident, $bits:literal, $bias:expr,
      $int_magic:expr, $mantissa:expr, $one:expr, $exp_magic:expr) => {
         // SAFETY of the impl: these types are only used inside `dispatch`, which has found AVX2 and FMA; the pointer methods
         // pass on their callers' promise.
@@ -176,6 +176,10 @@ macro_rules! lanes {
                 unsafe { Self($blend(b.0, a.0, mask.0), $blend(b.1, a.1, mask.1)) }
             }
             #[inline(always)]
+            unsafe fn turn(from: impl Fn(usize) -> *const $elem, to: impl Fn(usize) -> *mut $elem) {
+                unsafe { turning::$turn(from, to) }
+            }
+            #[inline(always)]
             fn fold_add(self) -> $elem {
                 // SAFETY: as the impl says.
                 unsafe { halving::$fold_add($add(self.0, self.1)) }
@@ -236,6 +240,7 @@ lanes!(
     _mm256_set1_epi32,
     add8,
     max8,
+    turn8,
     23,
     127.0,
     8_388_608.0,
@@ -272,6 +277,7 @@ lanes!(
     _mm256_set1_epi64x,
     add4,
     max4,
+    turn4,
     52,
     1023.0,
     4_503_599_627_370_496.0,

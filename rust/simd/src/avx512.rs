@@ -1,6 +1,6 @@
 //! AVX-512 F/BW/DQ/VL: one zmm a vector.
 
-use crate::{Isa, Lanes, halving};
+use crate::{Isa, Lanes, halving, turning};
 use std::arch::x86_64::*;
 
 /// 16 f32.
@@ -33,7 +33,7 @@ macro_rules! lanes {
     ($name:ident, $elem:ty, $width:literal, $mask:ty, $set1:ident, $loadu:ident, $storeu:ident, $mload:ident, $mstore:ident,
      $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident, $min:ident, $max:ident, $sqrt:ident, $and:ident, $andnot:ident,
      $or:ident, $xor:ident, $cmp:ident, $blend:ident, $to_int:ident, $from_int:ident, $shl:ident, $shr:ident, $set1_int:ident,
-     $and_int:ident, $or_int:ident, $lower:ident, $upper:ident, $add_half:ident, $max_half:ident, $fold_add:ident, $fold_max:ident, $bits:literal, $bias:expr, $int_magic:expr, $mantissa:expr, $one:expr, $exp_magic:expr) => {
+     $and_int:ident, $or_int:ident, $lower:ident, $upper:ident, $add_half:ident, $max_half:ident, $fold_add:ident, $fold_max:ident, $turn:ident, $bits:literal, $bias:expr, $int_magic:expr, $mantissa:expr, $one:expr, $exp_magic:expr) => {
         // SAFETY of the impl: these types are only used inside `dispatch`, which has found AVX-512 F, BW, DQ and VL; the
         // pointer methods pass on their callers' promise.
         #[allow(clippy::undocumented_unsafe_blocks)]
@@ -153,6 +153,10 @@ macro_rules! lanes {
                 Self(unsafe { $blend(mask, b.0, a.0) })
             }
             #[inline(always)]
+            unsafe fn turn(from: impl Fn(usize) -> *const $elem, to: impl Fn(usize) -> *mut $elem) {
+                unsafe { turning::$turn(from, to) }
+            }
+            #[inline(always)]
             fn fold_add(self) -> $elem {
                 // SAFETY: as the impl says.
                 unsafe { halving::$fold_add($add_half($lower(self.0), $upper::<1>(self.0))) }
@@ -218,6 +222,7 @@ lanes!(
     _mm256_max_ps,
     add8,
     max8,
+    turn8,
     23,
     127.0,
     8_388_608.0,
@@ -262,6 +267,7 @@ lanes!(
     _mm256_max_pd,
     add4,
     max4,
+    turn4,
     52,
     1023.0,
     4_503_599_627_370_496.0,

@@ -25,6 +25,8 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     const WIDTH: usize;
     /// How many vectors go in step: 1, but for a [`crate::Pair`].
     const VECTORS: usize = 1;
+    /// A side of the squares that [`Lanes::turn`] turns over.
+    const SIDE: usize = Self::WIDTH / 2;
 
     /// The same number in every lane.
     fn splat(x: Self::Elem) -> Self;
@@ -106,6 +108,20 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     unsafe fn splat_rows(p: *const Self::Elem) -> Self {
         // SAFETY: the caller promises one number.
         unsafe { Self::splat(*p) }
+    }
+
+    /// Turns a square of `SIDE` rows over: `to(j)[i] = from(i)[j]`. Numbers only move.
+    ///
+    /// # Safety
+    /// `from(0..SIDE)` are valid for reads of `SIDE` numbers, `to(0..SIDE)` for writes, and no row is in both.
+    #[inline(always)]
+    unsafe fn turn(from: impl Fn(usize) -> *const Self::Elem, to: impl Fn(usize) -> *mut Self::Elem) {
+        for i in 0..Self::SIDE {
+            for j in 0..Self::SIDE {
+                // SAFETY: the caller's.
+                unsafe { *to(j).add(i) = *from(i).add(j) };
+            }
+        }
     }
 
     /// `self + b`

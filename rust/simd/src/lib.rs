@@ -10,6 +10,7 @@
 //! | `avx512.rs`, `avx2.rs`, `portable.rs` | the three implementations |
 //! | `pair.rs` | two vectors in step, for long chains |
 //! | `halving.rs` | sums and maxima over the lanes of a vector, in registers |
+//! | `turning.rs` | a square of numbers turned over in registers |
 //! | `real.rs` | f32 and f64: constants and polynomial coefficients |
 //! | `maths.rs` | exp, log, tanh, sigmoid, erf on lanes |
 //! | `choice.rs` | detection, `WEFT_ISA`, [`dispatch`] |
@@ -29,6 +30,8 @@ pub mod maths;
 mod pair;
 mod portable;
 mod real;
+#[cfg(target_arch = "x86_64")]
+mod turning;
 
 pub use caches::{second_level, streams_are_asked_for};
 pub use choice::{Choice, IsaError, Kernel, available, chosen, dispatch, dispatch_on, initialize};

@@ -3,6 +3,7 @@
 use crate::parallel::part;
 use crate::{MatrixView, Real};
 use std::ops::Range;
+use weft_simd::{Isa, Kernel, Lanes, dispatch};
 
 /// Rows `rows` and columns `first..first + width` of `view`, row after row of `width` elements; zeros where columns end.
 ///
@@ -27,29 +28,50 @@ pub unsafe fn pack_panel<T: Real>(view: MatrixView<'_, T>, rows: Range<usize>, f
                 std::ptr::copy_nonoverlapping(view.at(row, first), destination.add(k * width), cols);
             }
         } else {
-            // A transposed view: squares of 4 by 4, which the compiler turns in registers.
-            let source = view.at(rows.start, first);
-            let (down, right) = (view.row_stride, view.col_stride);
-            let square = |k: usize, j: usize| {
-                // One column of the square at a time in, one row of the panel at a time out.
-                let column = |x: usize| {
-                    let from = source.offset(k as isize * down + (j + x) as isize * right);
-                    [*from, *from.offset(down), *from.offset(2 * down), *from.offset(3 * down)]
-                };
-                let [p, q, r, s] = [column(0), column(1), column(2), column(3)];
-                for (y, (((&p, &q), &r), &s)) in p.iter().zip(&q).zip(&r).zip(&s).enumerate() {
-                    destination.add((k + y) * width + j).cast::<[T; 4]>().write_unaligned([p, q, r, s]);
-                }
-            };
-            let (whole_k, whole_j) = (count / 4 * 4, cols / 4 * 4);
-            for k in (0..whole_k).step_by(4) {
-                for j in (0..whole_j).step_by(4) {
-                    square(k, j);
+            dispatch(Columns {
+                from: view.at(rows.start, first),
+                down: view.row_stride,
+                right: view.col_stride,
+                rows: count,
+                cols,
+                to: destination,
+                width,
+            });
+        }
+    }
+}
+
+/// A panel from columns that lie side by side, as those of a transposed matrix do: `to[k · width + j] = from[k · down + j · right]`.
+struct Columns<T> {
+    from: *const T,
+    down: isize,
+    right: isize,
+    rows: usize,
+    cols: usize,
+    to: *mut T,
+    width: usize,
+}
+
+impl<T: Real> Kernel for Columns<T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let from = |k: usize, j: usize| self.from.wrapping_offset(k as isize * self.down + j as isize * self.right);
+        let to = |k: usize, j: usize| self.to.wrapping_add(k * self.width + j);
+        let side = <T::On<I>>::SIDE;
+        let whole = |n: usize| if self.down == 1 { n / side * side } else { 0 };
+        let (rows, cols) = (whole(self.rows), whole(self.cols));
+        // SAFETY: the caller of `pack_panel` promised these elements; a square takes `side` of a column, which lie side by side.
+        unsafe {
+            // Down a few columns at a time: lines that lie far apart fall into few sets of the first-level cache.
+            for j in (0..cols).step_by(side) {
+                for k in (0..rows).step_by(side) {
+                    <T::On<I>>::turn(|x| from(k, j + x), |y| to(k + y, j));
                 }
             }
-            for k in 0..count {
-                for j in if k < whole_k { whole_j } else { 0 }..cols {
-                    *destination.add(k * width + j) = *source.offset(k as isize * down + j as isize * right);
+            for k in 0..self.rows {
+                for j in if k < rows { cols } else { 0 }..self.cols {
+                    *to(k, j) = *from(k, j);
                 }
             }
         }

@@ -14,6 +14,7 @@
 use super::forward::jobs;
 use super::mask::{self, Keep};
 use super::operands::{Columns, Rows, multiply};
+use super::strips::{Strips, keys_of, rows_of, strips};
 use super::{Call, View, ViewMut, intersection, nothing};
 use crate::error::check_length;
 use crate::matmul::pack::pack_panel;
@@ -182,6 +183,8 @@ struct Tiles<T> {
     /// Which keys each row sees, and which rows see each key.
     sees: Vec<Range<usize>>,
     seen: Vec<Range<usize>>,
+    /// Parts of a tile that are not empty, in keys and in rows.
+    strips: Strips,
 }
 
 impl<T: Real> Pass<'_, T> {
@@ -197,6 +200,7 @@ impl<T: Real> Pass<'_, T> {
             panels: std::array::from_fn(|_| scratch(0)),
             sees: Vec::with_capacity(ROWS),
             seen: Vec::with_capacity(KEYS),
+            strips: Vec::new(),
         }
     }
 
@@ -211,7 +215,8 @@ impl<T: Real> Pass<'_, T> {
                 clear(self.gradients.v.matrix(b, key_head, keys.clone(), s.values));
             }
         }
-        let few = rows.len() <= ROWS;
+        let there = self.call.there(b, &rows);
+        let few = there.len() <= ROWS;
         let packed = wanted.rows.then(|| {
             Columns::new(
                 self.call.k.matrix(b, key_head, keys.start..keys.end.min(self.call.length(b)), s.width),
@@ -221,8 +226,12 @@ impl<T: Real> Pass<'_, T> {
             )
         });
         for h in key_head * group..(key_head + 1) * group {
-            for first in rows.clone().step_by(ROWS) {
-                let some = first..rows.end.min(first + ROWS);
+            if wanted.rows {
+                // SAFETY: these rows belong to this walk alone.
+                unsafe { clear(self.gradients.q.matrix(b, h, rows.clone(), s.width)) };
+            }
+            for first in there.clone().step_by(ROWS) {
+                let some = first..there.end.min(first + ROWS);
                 self.rows(b, h, key_head, some, &keys, wanted, packed.as_ref(), tiles);
             }
         }
@@ -252,14 +261,7 @@ impl<T: Real> Pass<'_, T> {
                 span = span.start.min(seen.start)..span.end.max(seen.end);
             }
         }
-        // SAFETY: these rows belong to this walk alone.
-        let dq = unsafe { self.gradients.q.matrix(b, h, rows.clone(), s.width) };
-        let to_q = (dq.pointer, dq.row_stride);
         if span.is_empty() {
-            if wanted.rows {
-                // SAFETY: as above.
-                unsafe { clear(dq) };
-            }
             return;
         }
         let q = self.call.q.matrix(b, h, rows.clone(), s.width);
@@ -279,20 +281,27 @@ impl<T: Real> Pass<'_, T> {
             self.choice,
             Dots { a: d, b: self.context.matrix(b, h, rows.clone(), s.values), to: &mut delta[..rows.len()] },
         );
-        let mut begun = false;
         for block in (span.start / KEYS * KEYS..span.end).step_by(KEYS) {
             let some = block.max(keys.start)..(block + KEYS).min(span.end);
-            seen_by(&tiles.sees, &some, &mut tiles.seen);
+            rows_of(&some, &tiles.sees, &mut tiles.seen);
             let count = some.len();
             let k = self.call.k.matrix(b, key_head, some.clone(), s.width);
             let v = self.call.v.matrix(b, key_head, some.clone(), s.values);
-            let a = |view: MatrixView<'_, T>| Rows { pointer: view.pointer, stride: view.row_stride, rows: count };
             let (p, g) = (tiles.scores.as_mut_ptr(), tiles.gradients.as_mut_ptr());
             let across = stride as isize;
-            // SAFETY: the buffers hold KEYS by ROWS numbers; keys and rows exist.
-            unsafe {
-                multiply::<T, false>(self.choice, a(k), &q_across, 0..s.width, 0..rows.len(), false, (p, across));
-                multiply::<T, false>(self.choice, a(v), &d_across, 0..s.values, 0..rows.len(), false, (g, across));
+            strips::<T>(&tiles.seen, &mut tiles.strips);
+            for (keys, rows) in &tiles.strips {
+                let a = |view: MatrixView<'_, T>| Rows {
+                    pointer: view.pointer.wrapping_offset(keys.start as isize * view.row_stride),
+                    stride: view.row_stride,
+                    rows: keys.len(),
+                };
+                let to = |tile: *mut T| (tile.wrapping_add(keys.start * stride), across);
+                // SAFETY: the buffers hold KEYS by ROWS numbers; keys and rows exist.
+                unsafe {
+                    multiply::<T, false>(self.choice, a(k), &q_across, 0..s.width, rows.clone(), false, to(p));
+                    multiply::<T, false>(self.choice, a(v), &d_across, 0..s.values, rows.clone(), false, to(g));
+                }
             }
             let mut pointers = [std::ptr::null(); 2];
             for (n, bias) in biases.iter().enumerate() {
@@ -344,35 +353,38 @@ impl<T: Real> Pass<'_, T> {
                         self.gradients.v.matrix(b, key_head, some.clone(), s.values),
                     )
                 };
-                let tile = |pointer: *mut T| Rows { pointer: pointer.cast_const(), stride: across, rows: count };
-                // SAFETY: as above.
-                unsafe {
-                    multiply::<T, false>(
-                        self.choice,
-                        tile(p),
-                        d_down,
-                        0..rows.len(),
-                        0..s.values,
-                        true,
-                        (dv.pointer, dv.row_stride),
-                    );
-                    multiply::<T, false>(
-                        self.choice,
-                        tile(g),
-                        q_down,
-                        0..rows.len(),
-                        0..s.width,
-                        true,
-                        (dk.pointer, dk.row_stride),
-                    );
+                for (keys, rows) in &tiles.strips {
+                    let tile = |tile: *mut T| Rows {
+                        pointer: tile.wrapping_add(keys.start * stride + rows.start).cast_const(),
+                        stride: across,
+                        rows: keys.len(),
+                    };
+                    let to = |pointer: *mut T, stride: isize| (pointer.wrapping_offset(keys.start as isize * stride), stride);
+                    let (dk, dv) = (to(dk.pointer, dk.row_stride), to(dv.pointer, dv.row_stride));
+                    // SAFETY: as above.
+                    unsafe {
+                        multiply::<T, false>(self.choice, tile(p), d_down, rows.clone(), 0..s.values, true, dv);
+                        multiply::<T, false>(self.choice, tile(g), q_down, rows.clone(), 0..s.width, true, dk);
+                    }
                 }
             }
             if let Some(packed) = packed {
-                let turned = Rows { pointer: g.cast_const(), stride: across, rows: rows.len() };
-                let steps = some.start - keys.start..some.end - keys.start;
-                // SAFETY: as above.
-                unsafe { multiply::<T, true>(self.choice, turned, packed, steps, 0..s.width, begun, to_q) };
-                begun = true;
+                // SAFETY: these rows belong to this walk alone.
+                let dq = unsafe { self.gradients.q.matrix(b, h, rows.clone(), s.width) };
+                keys_of(&some, &tiles.sees, &mut tiles.seen);
+                strips::<T>(&tiles.seen, &mut tiles.strips);
+                for (rows, sees) in &tiles.strips {
+                    let turned = Rows {
+                        pointer: g.wrapping_add(sees.start * stride + rows.start).cast_const(),
+                        stride: across,
+                        rows: rows.len(),
+                    };
+                    let first = some.start - keys.start;
+                    let steps = first + sees.start..first + sees.end;
+                    let to = (dq.pointer.wrapping_offset(rows.start as isize * dq.row_stride), dq.row_stride);
+                    // SAFETY: as above.
+                    unsafe { multiply::<T, true>(self.choice, turned, packed, steps, 0..s.width, true, to) };
+                }
             }
         }
     }
@@ -388,21 +400,6 @@ unsafe fn clear<T: Real>(matrix: crate::MatrixViewMut<'_, T>) {
         unsafe {
             std::slice::from_raw_parts_mut(matrix.pointer.offset(row as isize * matrix.row_stride), matrix.cols).fill(T::ZERO)
         };
-    }
-}
-
-/// The rows that see each of `keys`, from the keys that each row sees, whose ends ascend.
-fn seen_by(sees: &[Range<usize>], keys: &Range<usize>, seen: &mut Vec<Range<usize>>) {
-    seen.clear();
-    let (mut start, mut end) = (0, 0);
-    for key in keys.clone() {
-        while start < sees.len() && sees[start].end <= key {
-            start += 1;
-        }
-        while end < sees.len() && sees[end].start <= key {
-            end += 1;
-        }
-        seen.push(start..end.max(start));
     }
 }
 

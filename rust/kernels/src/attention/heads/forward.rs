@@ -176,7 +176,8 @@ impl<T: Real> Pass<'_, T> {
         let s = &self.call.sizes;
         let few = rows.len() <= IN_PLACE_ROWS;
         let tallest = tile_rows(self.choice, PANEL_VECTORS);
-        let tiles = rows.len().div_ceil(tallest);
+        let there = self.call.there(b, &rows).len();
+        let tiles = there.div_ceil(tallest);
         let [maximum, sum] = own;
         let (maximum, sum) = (&mut maximum[..rows.len()], &mut sum[..rows.len()]);
         maximum.fill(T::NEG_INFINITY);
@@ -189,7 +190,7 @@ impl<T: Real> Pass<'_, T> {
             let end = seen.end.min((block + 1) * KEY_BLOCK);
             let keys = self.keys(b, h, block * KEY_BLOCK..end, few, buffers);
             for tile in 0..tiles {
-                let cut = part(rows.len(), tiles, tile);
+                let cut = part(there, tiles, tile);
                 let to = out.pointer.wrapping_offset(cut.start as isize * out.row_stride);
                 let some = rows.start + cut.start..rows.start + cut.end;
                 let alone = block == first_block;

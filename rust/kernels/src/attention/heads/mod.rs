@@ -20,6 +20,7 @@
 //! | `single.rs` | the lanes of one row: products and numerators in one |
 //! | `forward.rs` | contexts: by blocks of rows, or one row's blocks over threads |
 //! | `backward.rs` | gradients of q, k and v |
+//! | `strips.rs` | which parts of a tile are not empty |
 //! | `weights.rs` | the weights of chosen heads and rows |
 //! | `mask.rs` | dropout: which weights fall, by rows or by columns |
 
@@ -30,6 +31,7 @@ mod operands;
 mod pages;
 mod single;
 mod softmax;
+mod strips;
 mod weights;
 
 pub use backward::{Gradients, backward};
@@ -160,6 +162,8 @@ impl<'a, T> ViewMut<'a, T> {
 pub struct Mask<'a, T> {
     /// Keys of each sequence `[B]`; all where absent.
     pub lengths: Option<&'a [i64]>,
+    /// Rows of each sequence `[B]` that are there, all where absent; those beyond see nothing.
+    pub rows: Option<&'a [i64]>,
     /// The position of each sequence's first row `[B]`, 0 where absent: how many keys lie before it in a cache.
     pub starts: Option<&'a [i64]>,
     /// A row at position p sees keys 0 to p.
@@ -172,7 +176,7 @@ pub struct Mask<'a, T> {
 
 impl<T> Default for Mask<'_, T> {
     fn default() -> Self {
-        Self { lengths: None, starts: None, causal: false, window: None, biases: &[] }
+        Self { lengths: None, rows: None, starts: None, causal: false, window: None, biases: &[] }
     }
 }
 
@@ -221,9 +225,11 @@ impl<'a, T: Real> Call<'a, T> {
                     && s.values.next_multiple_of(T::WIDTH) <= self.v.strides[1] as usize
             );
         }
-        for (name, numbers, bound) in
-            [("lengths", self.mask.lengths, s.sources + 1), ("starts", self.mask.starts, i32::MAX as usize)]
-        {
+        for (name, numbers, bound) in [
+            ("lengths", self.mask.lengths, s.sources + 1),
+            ("rows", self.mask.rows, s.targets + 1),
+            ("starts", self.mask.starts, i32::MAX as usize),
+        ] {
             let Some(numbers) = numbers else { continue };
             check_length("attention", name, numbers.len(), s.batch)?;
             if let Some(position) = numbers.iter().position(|&n| n < 0 || n as usize >= bound) {
@@ -237,9 +243,18 @@ impl<'a, T: Real> Call<'a, T> {
         self.mask.lengths.map_or(self.sizes.sources, |l| l[b] as usize)
     }
 
+    /// Those of `rows` that are there.
+    fn there(&self, b: usize, rows: &Range<usize>) -> Range<usize> {
+        let count = self.mask.rows.map_or(self.sizes.targets, |r| r[b] as usize);
+        rows.start..rows.end.min(count).max(rows.start)
+    }
+
     /// The keys that row `i` sees, biases apart. Both ends ascend with i.
     fn visible(&self, b: usize, i: usize) -> Range<usize> {
         let n = self.length(b);
+        if self.there(b, &(i..i + 1)).is_empty() {
+            return n..n;
+        }
         let position = i + self.mask.starts.map_or(0, |s| s[b] as usize);
         let mut keys = 0..n;
         if let Some(window) = self.mask.window {
@@ -254,6 +269,7 @@ impl<'a, T: Real> Call<'a, T> {
 
     /// The keys that any of `rows` sees, biases apart.
     fn seen(&self, b: usize, rows: &Range<usize>) -> Range<usize> {
+        let rows = self.there(b, rows);
         if rows.is_empty() {
             return 0..0;
         }
