@@ -131,8 +131,7 @@ def crf_backward(
 def crf_viterbi(emissions: _Array, parameters: tuple[_Array, _Array, _Array], lengths: _Indices) -> tuple[_Indices, _Array]: ...
 def projected_cross_entropy(
     x: _Array,
-    forward: PackedMatrix,
-    back: PackedMatrix | None,
+    weight: _Array,
     bias: _Array | None,
     targets: _Indices,
     ignore: int,

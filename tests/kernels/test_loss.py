@@ -40,11 +40,12 @@ def test_linear_cross_entropy(rng, reduction, smoothing, bias):
     )
 
 
-def test_chunks_of_logits_give_what_all_of_them_give(rng):
-    # 3 Mi numbers a chunk: 40 rows of 200,000 classes come in three chunks.
-    x = weft.tensor(rng.standard_normal((40, 3)), requires_grad=True)
-    w = weft.tensor(rng.standard_normal((200_000, 3)), requires_grad=True)
-    target = rng.integers(0, 200_000, 40)
+@pytest.mark.parametrize("rows, size, classes", [(40, 3, 200_000), (9, 40, 150), (5, 33, 128), (3, 8, 65), (1, 1, 1)])
+def test_chunks_of_logits_give_what_all_of_them_give(rng, rows, size, classes):
+    # 3 Mi numbers a chunk: 40 rows of 200,000 classes come in three chunks. Whole panels of 64 classes, and some beside.
+    x = weft.tensor(rng.standard_normal((rows, size)), requires_grad=True)
+    w = weft.tensor(rng.standard_normal((size, classes)).T, requires_grad=True)
+    target = rng.integers(0, classes, rows)
     F.linear_cross_entropy(x, w, target).backward()
     dx, dw = np.asarray(x.grad), np.asarray(w.grad)
     x.grad = w.grad = None

@@ -53,16 +53,17 @@ def sub(a: Any, b: Any) -> Tensor:
 def mul(a: Any, b: Any) -> Tensor:
     """a · b, broadcast as NumPy does."""
     a, b = _pair("mul", a, b)
-    x, y = a._array, b._array
-    needs = a.requires_grad, b.requires_grad
+    sizes = a.shape, b.shape
+    # Each is the other's slope, and held for nothing else.
+    x, y = a._array if b.requires_grad else None, b._array if a.requires_grad else None
 
     def rule(g: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
         return (
-            sum_to(apply(np.multiply, g, y), x.shape) if needs[0] else None,
-            sum_to(apply(np.multiply, g, x), y.shape) if needs[1] else None,
+            None if y is None else sum_to(apply(np.multiply, g, y), sizes[0]),
+            None if x is None else sum_to(apply(np.multiply, g, x), sizes[1]),
         )
 
-    return record("mul", apply(np.multiply, x, y), (a, b), rule)
+    return record("mul", apply(np.multiply, a._array, b._array), (a, b), rule)
 
 
 def div(a: Any, b: Any) -> Tensor:

@@ -10,7 +10,7 @@ from .. import _native
 from ..errors import DtypeError, choice_error, range_error, shape_error
 from .activation import log_softmax
 from .buffers import contiguous
-from .matmul import linear, pack_linear, packed
+from .matmul import linear
 from .reduction import sum_array
 from .tape import is_retaining
 from .tensor import Tensor, as_tensor, record, wants
@@ -107,9 +107,8 @@ def linear_cross_entropy(
     scale = 1.0 / count if reduction == "mean" and count else 1.0
     parents = x, weight, bias
     needs = [p is not None and p.requires_grad and wants(p) for p in parents]
-    back = packed(weight, "linear back", (), lambda: _native.pack(weight._array)) if needs[0] else None
     losses, gradients = _native.projected_cross_entropy(
-        rows, pack_linear(weight), back, None if bias is None else bias._array, t, ignore_index, label_smoothing, scale, needs
+        rows, contiguous(weight._array), None if bias is None else bias._array, t, ignore_index, label_smoothing, scale, needs
     )
 
     def rule(g: np.ndarray) -> tuple[np.ndarray | None, ...]:

@@ -131,14 +131,17 @@ def linear(
     result = y if len(shape) == 2 else y.reshape(out)
     if not recorded:
         return wrap(result)
+    # What the activation's slope is found from; without one the tape does not hold the result.
+    slope = None if activation is None else y if kept is None else kept
+    again = activation is not None and kept is not None and not ACTIVATIONS[activation]
     parents = x, weight, bias, residual
     needs = [p is not None and p.requires_grad for p in parents]
 
     def rule(g: np.ndarray) -> tuple[np.ndarray | None, ...]:
         flat = contiguous(g).reshape(flat_out)
         d = flat if dropout is None else _native.dropout(flat, *dropout)
-        if activation is not None:
-            saved = y if kept is None else kept if ACTIVATIONS[activation] else _native.activation_forward(activation, kept)
+        if activation is not None and slope is not None:
+            saved = _native.activation_forward(activation, slope) if again else slope
             d = _native.activation_backward(activation, saved, d)
         return (
             multiply(d, w).reshape(shape) if needs[0] else None,

@@ -30,12 +30,12 @@ def normalize(
     shift = None if bias is None else bias._array.reshape(cols)
     more = None if residual is None else contiguous(residual._array).reshape(flat)
     y, total, means, deviations = _native.norm_forward(rms, x, more, gain, shift, eps)
-    normalised = x if residual is None else total
+    dtype, normalised = x.dtype, x if residual is None else total
     weight_shape = None if weight is None else weight.shape
     bias_shape = None if bias is None else bias.shape
 
     def back(g: np.ndarray | None, g_sum: np.ndarray | None) -> tuple[np.ndarray | None, ...]:
-        dy = np.zeros(flat, x.dtype) if g is None else contiguous(g).reshape(flat)
+        dy = np.zeros(flat, dtype) if g is None else contiguous(g).reshape(flat)
         extra = None if g_sum is None else contiguous(g_sum).reshape(flat)
         dx, d_gain, d_shift = _native.norm_backward(rms, normalised, gain, means, deviations, dy, extra, shift is not None)
         return (

@@ -2,11 +2,11 @@
 
 use crate::arrays::{Number, empty, fresh, indices, read, shape, slice};
 use crate::by_dtype;
-use crate::matmul::{Held, PackedMatrix};
+use crate::errors::named;
 use crate::without_gil::without_gil;
-use numpy::{PyReadonlyArrayDyn, PyUntypedArray};
+use numpy::{PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use weft_kernels::loss;
+use weft_kernels::{MatrixView, loss};
 
 type Pair<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
 
@@ -74,18 +74,21 @@ fn cross_entropy_backward<'py>(
 
 type Projected<'py> = (Bound<'py, PyAny>, [Option<Bound<'py, PyAny>>; 3]);
 
-fn projected<'py, T: Held>(
+fn projected<'py, T: Number>(
     py: Python<'py>,
     x: &Bound<'py, PyUntypedArray>,
-    (forward, back): (&PackedMatrix, Option<&PackedMatrix>),
+    weight: &Bound<'py, PyUntypedArray>,
     bias: Option<&Bound<'py, PyUntypedArray>>,
     targets: &PyReadonlyArrayDyn<'py, i64>,
     (ignore, smoothing, scale): (i64, f64, f64),
     needs: [bool; 3],
 ) -> PyResult<Projected<'py>> {
     const WHO: &str = "linear_cross_entropy";
-    let packed = (forward.of::<T>(py, WHO)?, back.map(|b| b.of::<T>(py, WHO)).transpose()?);
-    let (size, classes) = (packed.0.rows(), packed.0.cols());
+    let weight = read::<T>("weight", weight)?;
+    let [classes, size] = weight.shape()[..] else {
+        return Err(named(py, "ShapeError", format!("[{WHO}] weight: expected 2 axes, got {:?}", weight.shape())));
+    };
+    let view = MatrixView::new(slice(py, "weight", &weight)?, classes, size);
     let (input, bias) = (read::<T>("input", x)?, bias.map(|b| read::<T>("bias", b)).transpose()?);
     let (data, targets) = (slice(py, "input", &input)?, indices(py, "target", targets)?);
     let bias = bias.as_ref().map_or(Ok(&[][..]), |b| slice(py, "bias", b))?;
@@ -95,20 +98,19 @@ fn projected<'py, T: Held>(
     let [dx, dw, db] = made.each_ref().map(|a| a.as_ref().map_or(&mut [][..], fresh));
     let (out, gradients) = (fresh(&losses), loss::ProjectionGradients { x: dx, weight: dw, bias: db });
     without_gil(py, || {
-        loss::projected_cross_entropy(packed, data, bias, targets, ignore, smoothing, T::from_f64(scale), out, gradients)
+        loss::projected_cross_entropy(data, view, bias, targets, ignore, smoothing, T::from_f64(scale), out, gradients)
     })?;
     Ok((losses.into_any(), made.map(|a| a.map(Bound::into_any))))
 }
 
-/// projected_cross_entropy(x [N, D], packed weightᵀ, packed weight or None, bias [V] or None, targets [N], ignore, smoothing, scale,
+/// projected_cross_entropy(x [N, D], weight [V, D], bias [V] or None, targets [N], ignore, smoothing, scale,
 /// needs) -> losses [N], [dx, dweight, dbias] of scale · Σ losses, None where not needed
 #[pyfunction]
-#[pyo3(signature = (x, forward, back, bias, targets, ignore, smoothing, scale, needs))]
+#[pyo3(signature = (x, weight, bias, targets, ignore, smoothing, scale, needs))]
 fn projected_cross_entropy<'py>(
     py: Python<'py>,
     x: &Bound<'py, PyUntypedArray>,
-    forward: &PackedMatrix,
-    back: Option<&PackedMatrix>,
+    weight: &Bound<'py, PyUntypedArray>,
     bias: Option<&Bound<'py, PyUntypedArray>>,
     targets: PyReadonlyArrayDyn<'py, i64>,
     ignore: i64,
@@ -116,7 +118,7 @@ fn projected_cross_entropy<'py>(
     scale: f64,
     needs: [bool; 3],
 ) -> PyResult<Projected<'py>> {
-    by_dtype!(x, T => projected::<T>(py, x, (forward, back), bias, &targets, (ignore, smoothing, scale), needs))
+    by_dtype!(x, T => projected::<T>(py, x, weight, bias, &targets, (ignore, smoothing, scale), needs))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,15 +1,16 @@
 //! Output projection and cross-entropy in one: the logits `[N, V]` are never stored, only a chunk of their rows at a time.
 //!
 //! For each chunk: logits = X·Wᵀ + b; every row becomes its own gradient in place, (p − target)·scale; then dX = G·W, dWᵀ += Xᵀ·G and
-//! db += Σ G while the chunk is still near. dWᵀ is turned over in the end: as Gᵀ·X the product would have to pack G in groups of columns,
-//! a fifth slower. The backward pass has nothing left to do but a product with the loss's gradient. Where
-//! the rows are cut changes no bit: dW is one chain of FMAs over all rows, and db adds row after row.
+//! db += Σ G while the chunk is still near. dWᵀ, whose product needs not pack G in groups of columns, is turned over in the end, where it
+//! lies ([`Transposed`]). W is read as it is: its panels, packed before, would be two copies of it beside its gradient. The backward pass has
+//! nothing left to do but a product with the loss's gradient. Where the rows are cut changes no bit: dW is one chain of FMAs over all
+//! rows, and db adds row after row.
 
 use crate::activation::{exp_row, row_max, row_sum};
 use crate::error::{check_indices, check_length};
-use crate::matmul::{PackedMatrix, Right, Start, product, turn};
+use crate::matmul::{Right, Start, panel_width, product, turn_here};
 use crate::parallel::{self, Shared};
-use crate::workspace::scratch;
+use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, MatrixViewMut, Real, Result};
 use weft_simd::{Isa, Kernel, Lanes, dispatch, maths};
 
@@ -86,11 +87,10 @@ impl<T: Real> Kernel for Rows<'_, T> {
 
 /// Losses of `softmax(x·weightᵀ + bias)` as in [`super::cross_entropy`], and the gradients of `scale · Σ losses`.
 ///
-/// Buffers: x `[N, D]`, weight `[V, D]` and bias `[V]` (or empty) are read, `forward` is the packed weightᵀ `[D, V]` and `back`, needed
-/// for dX only, the packed weight `[V, D]`; losses `[N]` are written, and the gradients that are not empty.
+/// Buffers: x `[N, D]`, weight `[V, D]` and bias `[V]` (or empty) are read; losses `[N]` are written, and the gradients that are not empty.
 pub fn projected_cross_entropy<T: Real>(
-    (forward, back): (&PackedMatrix<T>, Option<&PackedMatrix<T>>),
     x: &[T],
+    weight: MatrixView<'_, T>,
     bias: &[T],
     targets: &[i64],
     ignore: i64,
@@ -100,7 +100,7 @@ pub fn projected_cross_entropy<T: Real>(
     gradients: ProjectionGradients<'_, T>,
 ) -> Result<()> {
     const ROOM: &str = "linear_cross_entropy";
-    let (rows, size, classes) = (targets.len(), forward.rows(), forward.cols());
+    let (rows, size, classes) = (targets.len(), weight.cols, weight.rows);
     check_length(ROOM, "input", x.len(), rows * size)?;
     check_length(ROOM, "losses", losses.len(), rows)?;
     check_indices(ROOM, "target", targets, classes, Some(ignore))?;
@@ -113,17 +113,17 @@ pub fn projected_cross_entropy<T: Real>(
     let chunks = rows.div_ceil(most);
     let mut logits = scratch::<T>(rows.div_ceil(chunks.max(1)) * classes);
     gradients.bias.fill(T::ZERO);
-    let mut dw = scratch::<T>(gradients.weight.len());
     if rows == 0 {
-        dw.fill(T::ZERO);
+        gradients.weight.fill(T::ZERO);
     }
+    let mut dw = (!gradients.weight.is_empty()).then(|| Transposed::new(gradients.weight, size, classes));
     for chunk in 0..chunks {
         let range = parallel::part(rows, chunks, chunk);
         let (count, span) = (range.len(), range.start * size..range.end * size);
         let logits = &mut logits[..count * classes];
         let part = MatrixView::new(&x[span.clone()], count, size);
         let start = if bias.is_empty() { Start::Zero } else { Start::Bias(bias) };
-        product(part, Right::Packed(forward), MatrixViewMut::new(logits, count, classes), start);
+        product(part, Right::View(weight.transposed()), MatrixViewMut::new(logits, count, classes), start);
         let (shared, shared_losses) = (Shared(logits.as_mut_ptr()), Shared(losses[range.clone()].as_mut_ptr()));
         let targets = &targets[range.clone()];
         parallel::over_ranges(count, count * classes * size_of::<T>() * 6, |rows| {
@@ -134,13 +134,12 @@ pub fn projected_cross_entropy<T: Real>(
             dispatch(Rows { classes, logits, targets, ignore, smoothing, scale, losses });
         });
         let g = MatrixView::new(logits, count, classes);
-        if let (Some(back), false) = (back, gradients.x.is_empty()) {
+        if !gradients.x.is_empty() {
             let dx = MatrixViewMut::new(&mut gradients.x[span.clone()], count, size);
-            product(g, Right::Packed(back), dx, Start::Zero);
+            product(g, Right::View(weight), dx, Start::Zero);
         }
-        if !gradients.weight.is_empty() {
-            let start = if chunk == 0 { Start::Zero } else { Start::Accumulate };
-            product(part.transposed(), Right::View(g), MatrixViewMut::new(&mut dw, size, classes), start);
+        if let Some(dw) = &mut dw {
+            dw.add(part.transposed(), g, if chunk == 0 { Start::Zero } else { Start::Accumulate });
         }
         if !gradients.bias.is_empty() {
             let shared = Shared(gradients.bias.as_mut_ptr());
@@ -152,10 +151,62 @@ pub fn projected_cross_entropy<T: Real>(
             });
         }
     }
-    if !gradients.weight.is_empty() {
-        turn(&dw, size, &(0..classes).collect::<Vec<_>>(), gradients.weight);
+    if let (Some(dw), true) = (dw, rows > 0) {
+        dw.turn();
     }
     Ok(())
+}
+
+/// dWᵀ `[D, V]` in the place of dW `[V, D]`: a panel of 64 of its columns lies where their rows of dW will be, and is turned over there.
+///
+/// ```text
+///   dW rows 0..64:  | dWᵀ[0, 0..64] dWᵀ[1, 0..64] … dWᵀ[D−1, 0..64] |  rows 64..128:  | dWᵀ[0, 64..128] … |   the last: beside
+/// ```
+struct Transposed<'a, T> {
+    to: &'a mut [T],
+    /// Columns beyond the last whole panel, `[D, rest]`.
+    rest: Scratch<T>,
+    size: usize,
+    classes: usize,
+}
+
+impl<'a, T: Real> Transposed<'a, T> {
+    fn new(to: &'a mut [T], size: usize, classes: usize) -> Self {
+        Self { to, rest: scratch(size * (classes % panel_width::<T>())), size, classes }
+    }
+
+    /// The sum, or its beginning, of the products of all chunks.
+    fn add(&mut self, a: MatrixView<'_, T>, g: MatrixView<'_, T>, start: Start<'_, T>) {
+        let (width, rest) = (panel_width::<T>(), self.classes % panel_width::<T>());
+        let whole = self.classes - rest;
+        // SAFETY: the columns from `first` on are some of g's.
+        let columns = |first: usize, count: usize| unsafe {
+            Right::View(MatrixView::from_raw(g.pointer.wrapping_add(first), g.rows, count, g.row_stride, 1))
+        };
+        // SAFETY: a panel holds a row of `width` numbers for each of `size` rows of dWᵀ, and the next panel follows it.
+        let panels = unsafe {
+            MatrixViewMut::from_raw(self.to.as_mut_ptr(), self.size, whole, width as isize).in_blocks(width, self.size * width)
+        };
+        product(a, columns(0, whole), panels, start);
+        product(a, columns(whole, rest), MatrixViewMut::new(&mut self.rest, self.size, rest), start);
+    }
+
+    /// dW.
+    fn turn(self) {
+        let (width, panel) = (panel_width::<T>(), self.size * panel_width::<T>());
+        let (panels, rest) = self.to.split_at_mut(self.classes / width * panel);
+        let shared = Shared(panels.as_mut_ptr());
+        parallel::over_ranges(self.classes / width, 2 * size_of_val(panels), |some| {
+            let mut copy = scratch::<T>(panel);
+            for at in some {
+                // SAFETY: each panel is one thread's.
+                let panel = unsafe { shared.slice(at * panel..(at + 1) * panel) };
+                copy.copy_from_slice(panel);
+                turn_here(&copy, self.size, panel);
+            }
+        });
+        turn_here(&self.rest, self.size, rest);
+    }
 }
 
 /// y += row after row, lane by lane.

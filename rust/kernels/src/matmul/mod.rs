@@ -23,7 +23,7 @@ mod turn;
 pub use linear::{Linear, linear};
 pub use packed_matrix::PackedMatrix;
 pub use product::{Finish, Right, Start, batched, product, product_finished, product_on};
-pub(crate) use turn::turn;
+pub(crate) use turn::{turn, turn_here};
 
 use crate::Real;
 
