@@ -7,10 +7,10 @@
 //! The last panel is as wide as its columns need, in whole vectors; columns that do not exist hold zeros. The layout is the
 //! same on every instruction set. It is never saved: a generation number of the parameter says when it is out of date.
 
-use super::turn::SQUARE;
 use crate::parallel::{self, Shared};
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, Real};
+use weft_simd::{Isa, Kernel, Lanes, dispatch};
 
 /// A matrix `[K, N]` in panels.
 pub struct PackedMatrix<T> {
@@ -52,7 +52,7 @@ impl<T: Real> PackedMatrix<T> {
                 let cols = &col_offsets[first..col_offsets.len().min(first + stride)];
                 // SAFETY: panels of different threads are disjoint.
                 let panel = unsafe { data.slice(start..start + row_offsets.len() * stride) };
-                gather(source, row_offsets, cols, stride, panel);
+                dispatch(Gather { source, rows: row_offsets, cols, stride, to: panel });
             }
         });
         packed
@@ -94,19 +94,91 @@ impl<T: Real> PackedMatrix<T> {
         self.data[offset..].as_ptr()
     }
 }
-/// One panel: `to[k, j] = source[rows[k] + cols[j]]`, in squares, because either side may be the one whose neighbours lie far apart.
-fn gather<T: Real>(source: &[T], rows: &[usize], cols: &[usize], stride: usize, to: &mut [T]) {
-    for (rows, to) in rows.chunks(SQUARE).zip(to.chunks_mut(SQUARE * stride)) {
-        for (block, cols) in cols.chunks(SQUARE).enumerate() {
-            for (j, &col) in cols.iter().enumerate() {
-                for (k, &row) in rows.iter().enumerate() {
-                    let value = if row == usize::MAX || col == usize::MAX { T::ZERO } else { source[row + col] };
-                    to[k * stride + block * SQUARE + j] = value;
+
+/// One panel: `to[k, j] = source[rows[k] + cols[j]]`, zero where either is `usize::MAX`. Where rows follow each other their columns are turned
+/// over in squares, where columns do they are copied.
+struct Gather<'a, T> {
+    source: &'a [T],
+    rows: &'a [usize],
+    cols: &'a [usize],
+    stride: usize,
+    to: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Gather<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Self { source, rows, cols, stride, to } = self;
+        let side = <T::On<I>>::SIDE;
+        let in_order = |offsets: &[usize]| offsets.windows(2).all(|two| two[0] != usize::MAX && two[1] == two[0] + 1);
+        let along = in_order(cols) && cols.first() != Some(&usize::MAX);
+        for (rows, to) in rows.chunks(side).zip(to.chunks_mut(side * stride)) {
+            let down = rows.len() == side && in_order(rows);
+            for (to, &row) in to.chunks_mut(stride).zip(rows) {
+                let (to, rest) = to.split_at_mut(cols.len());
+                rest.fill(T::ZERO);
+                match row {
+                    usize::MAX => to.fill(T::ZERO),
+                    _ if along && !cols.is_empty() => to.copy_from_slice(&source[row + cols[0]..][..cols.len()]),
+                    _ => {}
+                }
+            }
+            if along {
+                continue;
+            }
+            for (block, cols) in cols.chunks(side).enumerate() {
+                if down && cols.len() == side && !cols.contains(&usize::MAX) {
+                    assert!(cols.iter().all(|col| rows[0] + col + side <= source.len()), "[pack] elements that exist");
+                    let (from, to) = (source[rows[0]..].as_ptr(), to[block * side..].as_mut_ptr());
+                    // SAFETY: `side` numbers from each column's first exist; the panel's rows hold the square.
+                    unsafe { <T::On<I>>::turn(|x| from.wrapping_add(cols[x]), |y| to.wrapping_add(y * stride)) };
+                    continue;
+                }
+                for (&row, to) in rows.iter().zip(to.chunks_mut(stride)) {
+                    for (to, &col) in to[block * side..].iter_mut().zip(cols).filter(|_| row != usize::MAX) {
+                        *to = if col == usize::MAX { T::ZERO } else { source[row + col] };
+                    }
                 }
             }
         }
-        for row in to.chunks_mut(stride) {
-            row[cols.len()..].fill(T::ZERO);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PackedMatrix;
+
+    #[test]
+    fn gathered_is_element_by_element() {
+        let all = |n: usize, step: usize| (0..n).map(|i| i * step).collect::<Vec<_>>();
+        let gaps = |offsets: Vec<usize>| offsets.into_iter().map(|o| if o % 7 == 3 { usize::MAX } else { o }).collect::<Vec<_>>();
+        let source: Vec<f32> = (0..5000).map(|i| i as f32).collect();
+        let cases = [
+            (all(40, 1), all(100, 41)),
+            (all(19, 1), gaps(all(70, 33))),
+            (all(30, 90), all(80, 1)),
+            (gaps(all(30, 90)), all(77, 1)),
+            (gaps(all(50, 3)), gaps(all(40, 50))),
+            (all(1, 1), all(1, 1)),
+            (all(0, 1), all(9, 1)),
+        ];
+        for (rows, cols) in cases {
+            for width in [16, 48, 64] {
+                let packed = PackedMatrix::gathered(&source, &rows, &cols, width);
+                for panel in 0..packed.panels() {
+                    let (first, vectors) = packed.panel(panel);
+                    for (k, &row) in rows.iter().enumerate() {
+                        for j in 0..16 * vectors {
+                            let col = cols.get(first + j).copied().unwrap_or(usize::MAX);
+                            let wished = if row == usize::MAX || col == usize::MAX { 0.0 } else { source[row + col] };
+                            // SAFETY: a row of a panel holds its vectors.
+                            let got = unsafe { *packed.panel_pointer(panel, k).add(j) };
+                            assert_eq!(got, wished, "{} by {}, row {k}, column {}", rows.len(), cols.len(), first + j);
+                        }
+                    }
+                }
+            }
         }
     }
 }

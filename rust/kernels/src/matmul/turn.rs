@@ -6,7 +6,7 @@ use std::ops::Range;
 use weft_simd::{Isa, Kernel, Lanes, dispatch};
 
 /// Columns that are read side by side, whole lines of each row; the lines of both sides stay in the first-level cache.
-pub(crate) const SQUARE: usize = 16;
+const SQUARE: usize = 16;
 
 /// `to[rows[n], k] = from[k, n]`; a row of `usize::MAX` is left out.
 ///
