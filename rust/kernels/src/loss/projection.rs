@@ -14,8 +14,8 @@ use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, MatrixViewMut, Real, Result};
 use weft_simd::{Isa, Kernel, Lanes, dispatch, maths};
 
-/// Numbers in a chunk of logits: 12 MiB of f32.
-const CHUNK: usize = 3 << 20;
+/// Numbers in a chunk of logits: 16 MiB of f32.
+const CHUNK: usize = 4 << 20;
 /// At most this many rows, so that dW stays one chain of FMAs (rule R1).
 const MOST_ROWS: usize = 2048;
 
