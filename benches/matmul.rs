@@ -1,7 +1,8 @@
 //! Products, beside the crates `gemm`, `gemmkit` and `matrixmultiply`.
 
 use weft_benches::{Work, criterion, numbers, row};
-use weft_kernels::matmul::{PackedMatrix, Right, Start, product_on};
+use weft_kernels::matmul::{PackedMatrix, Right, Start, product_on, weight_gradient};
+use weft_kernels::parallel::set_num_threads;
 use weft_kernels::{MatrixView, MatrixViewMut};
 use weft_simd::chosen;
 
@@ -94,12 +95,13 @@ fn main() {
         let packed = PackedMatrix::new(MatrixView::new(&w, n, k).transposed());
         for threads in [1, 2] {
             let work = Work::Operations(6.0 * (m * k * n) as f64);
+            set_num_threads(threads).unwrap();
             row(&mut c, &format!("linear {m}x{k}->{n} forward+backward, {threads} threads"), threads, work, || {
                 let (xs, gs) = (MatrixView::new(&x, m, k), MatrixView::new(&g, m, n));
                 product_on(chosen(), threads, xs, Right::Packed(&packed), MatrixViewMut::new(&mut y, m, n), Start::Zero);
                 let weight = Right::View(MatrixView::new(&w, n, k));
                 product_on(chosen(), threads, gs, weight, MatrixViewMut::new(&mut dx, m, k), Start::Zero);
-                product_on(chosen(), threads, gs.transposed(), Right::View(xs), MatrixViewMut::new(&mut dw, n, k), Start::Zero);
+                weight_gradient(xs, gs, &mut dw);
             });
         }
     }

@@ -63,6 +63,7 @@ __all__ = [
     "sum",
     "top_k",
     "unary",
+    "weight_gradient",
 ]
 
 _Array = NDArray[Any]
@@ -154,6 +155,7 @@ def norm_backward(
 ) -> list[_Array]: ...
 def matmul(a: _Array, b: _Array) -> _Array: ...
 def pack(b: _Array) -> PackedMatrix: ...
+def weight_gradient(g: _Array, x: _Array) -> _Array: ...
 def linear(
     x: _Array,
     packed: PackedMatrix,

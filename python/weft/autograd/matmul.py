@@ -145,7 +145,7 @@ def linear(
             d = _native.activation_backward(activation, saved, d)
         return (
             multiply(d, w).reshape(shape) if needs[0] else None,
-            _among(multiply(d.T, flat_in), rows, weight.shape) if needs[1] else None,
+            _among(_native.weight_gradient(d, flat_in), rows, weight.shape) if needs[1] else None,
             _among(sum_array(d, [0]), rows, weight.shape[:1]) if needs[2] else None,
             g if needs[3] else None,
         )

@@ -104,6 +104,41 @@ fn matmul_py<'py>(
     by_dtype!(a, T => product::<T>(py, a, b))
 }
 
+fn gradient_as<'py, T: Number>(
+    py: Python<'py>,
+    g: &Bound<'py, PyUntypedArray>,
+    x: &Bound<'py, PyUntypedArray>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let ([rows, outputs], [others, inputs]) = (pair(g)?, pair(x)?);
+    if rows != others {
+        return Err(named(py, "ShapeError", format!("[linear] expected as many gradients as inputs, got {rows} and {others}")));
+    }
+    let (left, right) = (read::<T>("gradient", g)?, read::<T>("input", x)?);
+    let (g, x) = (slice(py, "gradient", &left)?, slice(py, "input", &right)?);
+    let to = empty::<T>(py, &[outputs, inputs])?;
+    let out = fresh(&to);
+    without_gil(py, || {
+        matmul::weight_gradient(MatrixView::new(x, rows, inputs), MatrixView::new(g, rows, outputs), out);
+        Ok(())
+    })?;
+    Ok(to.into_any())
+}
+
+fn pair(array: &Bound<'_, PyUntypedArray>) -> PyResult<[usize; 2]> {
+    let text = || named(array.py(), "ShapeError", format!("[linear] expected a matrix, got {:?}", array.shape()));
+    array.shape().try_into().map_err(|_| text())
+}
+
+/// weight_gradient(g [N, O], x [N, I]) -> gᵀ·x [O, I]
+#[pyfunction]
+fn weight_gradient<'py>(
+    py: Python<'py>,
+    g: &Bound<'py, PyUntypedArray>,
+    x: &Bound<'py, PyUntypedArray>,
+) -> PyResult<Bound<'py, PyAny>> {
+    by_dtype!(g, T => gradient_as::<T>(py, g, x))
+}
+
 fn pack_as<T: Held>(py: Python<'_>, b: &Bound<'_, PyUntypedArray>) -> PyResult<PackedMatrix> {
     let array = read::<T>("b", b)?;
     let view = array.as_array();
@@ -178,5 +213,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PackedMatrix>()?;
     module.add_function(wrap_pyfunction!(matmul_py, module)?)?;
     module.add_function(wrap_pyfunction!(pack, module)?)?;
+    module.add_function(wrap_pyfunction!(weight_gradient, module)?)?;
     module.add_function(wrap_pyfunction!(linear, module)?)
 }

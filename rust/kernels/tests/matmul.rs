@@ -1,7 +1,7 @@
 //! Products: exact on whole numbers, the same bits for every tile, thread count and instruction set, nothing written outside.
 
 use proptest::prelude::*;
-use weft_kernels::matmul::{CHUNK, PackedMatrix, Right, Start, product, product_on};
+use weft_kernels::matmul::{CHUNK, PackedMatrix, Right, Start, product, product_on, weight_gradient};
 use weft_kernels::{MatrixView, MatrixViewMut, Real};
 use weft_simd::available;
 
@@ -180,4 +180,25 @@ fn a_few_rows_of_b_upside_down() {
     product(MatrixView::new(&a, 1, 3), Right::View(upside_down), MatrixViewMut::new(&mut c, 1, 16), Start::Zero);
     let want: Vec<f32> = (0..16).map(|j| b[32 + j] + 2.0 * b[16 + j] + 3.0 * b[j]).collect();
     assert_eq!(c, want);
+}
+
+fn check_weight_gradient<T: Real>() {
+    for (rows, inputs, outputs) in
+        [(1, 1, 1), (5, 3, 200), (7, 20, 64), (9, 64, 129), (2100, 5, 70), (6, 40, 30), (0, 3, 80), (3, 0, 9)]
+    {
+        for numbers in [whole::<T>, rough::<T>] {
+            let (x, g) = (numbers(rows * inputs, 1), numbers(rows * outputs, 2));
+            let mut dw = vec![T::from_f64(f64::NAN); inputs * outputs];
+            weight_gradient(MatrixView::new(&x, rows, inputs), MatrixView::new(&g, rows, outputs), &mut dw);
+            let wished = naive(&transpose(&g, rows, outputs), &x, |_, _| T::ZERO, outputs, rows, inputs);
+            assert!(dw == wished, "{rows} rows, {inputs} inputs, {outputs} outputs");
+        }
+    }
+}
+
+/// Whichever way it is formed: as it stands, or turned over, in whole panels and beside them.
+#[test]
+fn gradients_of_weights_are_one_chain_an_element() {
+    check_weight_gradient::<f32>();
+    check_weight_gradient::<f64>();
 }

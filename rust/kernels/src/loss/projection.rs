@@ -2,15 +2,15 @@
 //!
 //! For each chunk: logits = X·Wᵀ + b; every row becomes its own gradient in place, (p − target)·scale; then dX = G·W, dWᵀ += Xᵀ·G and
 //! db += Σ G while the chunk is still near. dWᵀ, whose product needs not pack G in groups of columns, is turned over in the end, where it
-//! lies ([`Transposed`]). W is read as it is: its panels, packed before, would be two copies of it beside its gradient. The backward pass has
+//! lies ([`TurnedGradient`]). W is read as it is: its panels, packed before, would be two copies of it beside its gradient. The backward pass has
 //! nothing left to do but a product with the loss's gradient. Where the rows are cut changes no bit: dW is one chain of FMAs over all
 //! rows, and db adds row after row.
 
 use crate::activation::{exp_row, row_max, row_sum};
 use crate::error::{check_indices, check_length};
-use crate::matmul::{Right, Start, panel_width, product, turn_here};
+use crate::matmul::{Right, Start, TurnedGradient, product};
 use crate::parallel::{self, Shared};
-use crate::workspace::{Scratch, scratch};
+use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result};
 use weft_simd::{Isa, Kernel, Lanes, dispatch, maths};
 
@@ -116,7 +116,7 @@ pub fn projected_cross_entropy<T: Real>(
     if rows == 0 {
         gradients.weight.fill(T::ZERO);
     }
-    let mut dw = (!gradients.weight.is_empty()).then(|| Transposed::new(gradients.weight, size, classes));
+    let mut dw = (!gradients.weight.is_empty()).then(|| TurnedGradient::new(gradients.weight, size, classes));
     for chunk in 0..chunks {
         let range = parallel::part(rows, chunks, chunk);
         let (count, span) = (range.len(), range.start * size..range.end * size);
@@ -155,58 +155,6 @@ pub fn projected_cross_entropy<T: Real>(
         dw.turn();
     }
     Ok(())
-}
-
-/// dWᵀ `[D, V]` in the place of dW `[V, D]`: a panel of 64 of its columns lies where their rows of dW will be, and is turned over there.
-///
-/// ```text
-///   dW rows 0..64:  | dWᵀ[0, 0..64] dWᵀ[1, 0..64] … dWᵀ[D−1, 0..64] |  rows 64..128:  | dWᵀ[0, 64..128] … |   the last: beside
-/// ```
-struct Transposed<'a, T> {
-    to: &'a mut [T],
-    /// Columns beyond the last whole panel, `[D, rest]`.
-    rest: Scratch<T>,
-    size: usize,
-    classes: usize,
-}
-
-impl<'a, T: Real> Transposed<'a, T> {
-    fn new(to: &'a mut [T], size: usize, classes: usize) -> Self {
-        Self { to, rest: scratch(size * (classes % panel_width::<T>())), size, classes }
-    }
-
-    /// The sum, or its beginning, of the products of all chunks.
-    fn add(&mut self, a: MatrixView<'_, T>, g: MatrixView<'_, T>, start: Start<'_, T>) {
-        let (width, rest) = (panel_width::<T>(), self.classes % panel_width::<T>());
-        let whole = self.classes - rest;
-        // SAFETY: the columns from `first` on are some of g's.
-        let columns = |first: usize, count: usize| unsafe {
-            Right::View(MatrixView::from_raw(g.pointer.wrapping_add(first), g.rows, count, g.row_stride, 1))
-        };
-        // SAFETY: a panel holds a row of `width` numbers for each of `size` rows of dWᵀ, and the next panel follows it.
-        let panels = unsafe {
-            MatrixViewMut::from_raw(self.to.as_mut_ptr(), self.size, whole, width as isize).in_blocks(width, self.size * width)
-        };
-        product(a, columns(0, whole), panels, start);
-        product(a, columns(whole, rest), MatrixViewMut::new(&mut self.rest, self.size, rest), start);
-    }
-
-    /// dW.
-    fn turn(self) {
-        let (width, panel) = (panel_width::<T>(), self.size * panel_width::<T>());
-        let (panels, rest) = self.to.split_at_mut(self.classes / width * panel);
-        let shared = Shared(panels.as_mut_ptr());
-        parallel::over_ranges(self.classes / width, 2 * size_of_val(panels), |some| {
-            let mut copy = scratch::<T>(panel);
-            for at in some {
-                // SAFETY: each panel is one thread's.
-                let panel = unsafe { shared.slice(at * panel..(at + 1) * panel) };
-                copy.copy_from_slice(panel);
-                turn_here(&copy, self.size, panel);
-            }
-        });
-        turn_here(&self.rest, self.size, rest);
-    }
 }
 
 /// y += row after row, lane by lane.

@@ -11,6 +11,7 @@
 //! | `pack.rs` | copying blocks of A and B into panels within a product |
 //! | `product.rs` | blocks, threads, and the product itself |
 //! | `turn.rs` | a product's rows as columns |
+//! | `weight_gradient.rs` | dW = Gᵀ·X, as itself or turned over |
 //! | `linear.rs` | a linear layer with its activation and residual in one pass |
 
 mod linear;
@@ -19,11 +20,14 @@ mod packed_matrix;
 mod product;
 pub(crate) mod tile;
 mod turn;
+mod weight_gradient;
 
 pub use linear::{Linear, linear};
 pub use packed_matrix::PackedMatrix;
 pub use product::{Finish, Right, Start, batched, product, product_finished, product_on};
 pub(crate) use turn::{turn, turn_here};
+pub(crate) use weight_gradient::TurnedGradient;
+pub use weight_gradient::weight_gradient;
 
 use crate::Real;
 

@@ -1,0 +1,79 @@
+//! dW = Gᵀ·X, the gradient of a linear layer's weight.
+//!
+//! As it stands the product packs G in groups of columns, number by number. As Xᵀ·G it packs X so, and G line by line: faster where G is
+//! the wider, though dWᵀ must be turned over. Every element is one chain over the rows either way, with the same bits.
+
+use super::{Right, Start, panel_width, product, turn_here};
+use crate::parallel::{self, Shared};
+use crate::workspace::{Scratch, scratch};
+use crate::{MatrixView, MatrixViewMut, Real};
+
+/// So many times as many outputs as inputs make up for the turning.
+const WIDER: usize = 2;
+
+/// `to = gᵀ·x`.
+///
+/// Buffers: x `[N, I]` and g `[N, O]`, whose columns lie side by side, are read; to `[O, I]` is written.
+pub fn weight_gradient<T: Real>(x: MatrixView<'_, T>, g: MatrixView<'_, T>, to: &mut [T]) {
+    let (inputs, outputs) = (x.cols, g.cols);
+    assert!(x.rows == g.rows && to.len() == inputs * outputs && g.col_stride == 1, "[weight_gradient] sizes that agree");
+    if outputs < WIDER * inputs || x.rows == 0 {
+        return product(g.transposed(), Right::View(x), MatrixViewMut::new(to, outputs, inputs), Start::Zero);
+    }
+    let mut turned = TurnedGradient::new(to, inputs, outputs);
+    turned.add(x.transposed(), g, Start::Zero);
+    turned.turn();
+}
+
+/// dWᵀ `[I, O]` in the place of dW `[O, I]`: a panel of 64 of its columns lies where their rows of dW will be, and is turned over there.
+///
+/// ```text
+///   dW rows 0..64:  | dWᵀ[0, 0..64] dWᵀ[1, 0..64] … dWᵀ[I−1, 0..64] |  rows 64..128:  | dWᵀ[0, 64..128] … |   the last: beside
+/// ```
+pub(crate) struct TurnedGradient<'a, T> {
+    to: &'a mut [T],
+    /// Columns beyond the last whole panel, `[I, rest]`.
+    rest: Scratch<T>,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl<'a, T: Real> TurnedGradient<'a, T> {
+    pub(crate) fn new(to: &'a mut [T], inputs: usize, outputs: usize) -> Self {
+        Self { to, rest: scratch(inputs * (outputs % panel_width::<T>())), inputs, outputs }
+    }
+
+    /// The sum, or its beginning, of the products of all chunks.
+    pub(crate) fn add(&mut self, a: MatrixView<'_, T>, g: MatrixView<'_, T>, start: Start<'_, T>) {
+        let (width, rest) = (panel_width::<T>(), self.outputs % panel_width::<T>());
+        let whole = self.outputs - rest;
+        // SAFETY: the columns from `first` on are some of g's.
+        let columns = |first: usize, count: usize| unsafe {
+            Right::View(MatrixView::from_raw(g.pointer.wrapping_add(first), g.rows, count, g.row_stride, 1))
+        };
+        // SAFETY: a panel holds a row of `width` numbers for each of `inputs` rows of dWᵀ, and the next panel follows it.
+        let panels = unsafe {
+            MatrixViewMut::from_raw(self.to.as_mut_ptr(), self.inputs, whole, width as isize)
+                .in_blocks(width, self.inputs * width)
+        };
+        product(a, columns(0, whole), panels, start);
+        product(a, columns(whole, rest), MatrixViewMut::new(&mut self.rest, self.inputs, rest), start);
+    }
+
+    /// dW.
+    pub(crate) fn turn(self) {
+        let (width, panel) = (panel_width::<T>(), self.inputs * panel_width::<T>());
+        let (panels, rest) = self.to.split_at_mut(self.outputs / width * panel);
+        let shared = Shared(panels.as_mut_ptr());
+        parallel::over_ranges(self.outputs / width, 2 * size_of_val(panels), |some| {
+            let mut copy = scratch::<T>(panel);
+            for at in some {
+                // SAFETY: each panel is one thread's.
+                let panel = unsafe { shared.slice(at * panel..(at + 1) * panel) };
+                copy.copy_from_slice(panel);
+                turn_here(&copy, self.inputs, panel);
+            }
+        });
+        turn_here(&self.rest, self.inputs, rest);
+    }
+}
