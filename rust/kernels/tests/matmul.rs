@@ -163,6 +163,49 @@ fn columns_in_blocks_are_those_of_the_plain_matrix() {
     }
 }
 
+/// The gates of a recurrent layer: panels of 64 columns, row after row, one panel behind the other. As a right-hand side they are read
+/// where they lie, by many rows too, also from an address that no vector begins at.
+#[test]
+fn panels_behind_each_other_are_those_of_the_plain_matrix() {
+    for (cols, count, at) in [(64usize, 3 * 64usize, 0), (64, 2 * 64 + 16, 1), (48, 2 * 48, 0), (48, 48 + 32, 3)] {
+        let (m, k, panels) = (53, 1100, count.div_ceil(cols));
+        let (a, b) = (rough::<f32>(m * k, 1), rough::<f32>(k * count, 2));
+        let spread = |x: &[f32], rows: usize| -> Vec<f32> {
+            let mut out = vec![f32::NAN; at + rows * 64 * panels];
+            for r in 0..rows {
+                for j in 0..count {
+                    out[at + j / cols * rows * 64 + r * 64 + j % cols] = x[r * count + j];
+                }
+            }
+            out
+        };
+        let (behind, left) = (spread(&b, k), rough::<f32>(m * count, 5));
+        let (left_behind, b2) = (spread(&left, m), rough::<f32>(count * 20, 6));
+        let expected = naive(&a, &b, |_, _| 0.0, m, k, count);
+        let expected2 = naive(&left, &b2, |_, _| 0.0, m, count, 20);
+        for choice in available() {
+            for threads in [1, 2, 3] {
+                let mut c = vec![f32::NAN; at + m * 64 * panels];
+                // SAFETY: the buffers hold `panels` panels of 64 columns behind `at`.
+                unsafe {
+                    let right = MatrixView::from_raw(behind.as_ptr().add(at), k, count, 64, 1).in_blocks(cols, k * 64);
+                    let to = MatrixViewMut::from_raw(c.as_mut_ptr().add(at), m, count, 64).in_blocks(cols, m * 64);
+                    product_on(choice, threads, MatrixView::new(&a, m, k), Right::View(right), to, Start::Zero);
+                }
+                assert!(spread(&expected, m).iter().zip(&c).all(|(x, y)| x == y || (x.is_nan() && y.is_nan())));
+                let mut c = vec![f32::NAN; m * 20];
+                // SAFETY: as above.
+                let behind = unsafe { MatrixView::from_raw(left_behind.as_ptr().add(at), m, count, 64, 1) };
+                // SAFETY: as above.
+                let behind = unsafe { behind.in_blocks(cols, m * 64) };
+                let right = Right::View(MatrixView::new(&b2, count, 20));
+                product_on(choice, threads, behind, right, MatrixViewMut::new(&mut c, m, 20), Start::Zero);
+                assert_eq!(c, expected2);
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]

@@ -157,9 +157,10 @@ struct Block<'a, T> {
 }
 
 impl<T: Real> Job<'_, T> {
-    /// Whether so few rows read B in place.
+    /// Whether B is read in place: by so few rows, or because its panels lie as they would if they were packed.
     fn in_place(&self, rows: usize) -> bool {
-        matches!(self.b, Right::View(view) if view.col_stride == 1 && view.row_stride >= 0) && rows <= IN_PLACE_ROWS
+        let near = |stride: isize| rows <= IN_PLACE_ROWS || stride as usize <= panel_width::<T>();
+        matches!(self.b, Right::View(view) if view.col_stride == 1 && view.row_stride >= 0 && near(view.row_stride))
     }
 
     /// Panels whose block of k fills half of the second-level cache.
@@ -241,8 +242,8 @@ impl<T: Real> Job<'_, T> {
         };
         let in_place = |panel: usize| in_place && columns(panel).1 % T::WIDTH == 0;
         let mut packed_b = match self.b {
-            Right::View(_) => Some(scratch::<T>(panels.len() * self.width * length)),
-            Right::Packed(_) => None,
+            Right::View(_) if !panels.clone().all(in_place) => Some(scratch::<T>(panels.len() * self.width * length)),
+            _ => None,
         };
         if let (Right::View(view), Some(buffer)) = (self.b, packed_b.as_mut()) {
             for (slot, panel) in panels.clone().enumerate().filter(|&(_, panel)| !in_place(panel)) {

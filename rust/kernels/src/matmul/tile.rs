@@ -150,6 +150,13 @@ unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: 
             if run == 0 {
                 run = args.segment.min(left);
             }
+            // Behind a gap the processor does not look for A's next line by itself.
+            if !PACKED && args.gap != 0 {
+                let over = if run > STRIP { 0 } else { args.gap };
+                for row in rows.iter() {
+                    I::prefetch(row.wrapping_offset(STRIP as isize + over));
+                }
+            }
         }
 
         for (i, row) in acc.iter().enumerate() {

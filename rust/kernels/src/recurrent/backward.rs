@@ -1,9 +1,10 @@
 //! The backward pass of one layer in one direction.
 
+use super::PackedWeights;
 use super::forward::{Cache, run_chain, run_cut, states_before};
+use super::gates::GatePanels;
 use super::pointwise::Backward;
 use super::weights::{unpack_bias, unpack_gradient};
-use super::{Cell, PackedWeights};
 use crate::error::{Error, check_length};
 use crate::matmul::tile::{TileArguments, tile_rows};
 use crate::matmul::{CHUNK, Right, Start, product};
@@ -59,7 +60,7 @@ pub fn backward<T: Real>(
         return Err(Error::Config("[recurrent] a second backward pass needs retain_graph=True in the first".into()));
     }
     let (batch, hidden, padded) = (cache.steps.batch, sizes.hidden, sizes.padded::<T>());
-    let (rows, slots) = (cache.steps.rows(), cell.slots() * padded);
+    let rows = cache.steps.rows();
     let all_rows = cache.steps.steps * batch;
     check_length("recurrent", "input", x.len(), all_rows * sizes.input)?;
     if !dy.is_empty() {
@@ -96,6 +97,7 @@ pub fn backward<T: Real>(
     }
 
     let gates = copy.as_deref_mut().unwrap_or(&mut cache.gates);
+    let places = GatePanels::new::<T>(cell, sizes, rows);
     let pass = Pass {
         choice: chosen(),
         weights,
@@ -103,6 +105,7 @@ pub fn backward<T: Real>(
         cache_h: cache.h.as_ptr(),
         cache_c: cache.c.as_ptr(),
         steps,
+        places,
         gates: Shared(gates.as_mut_ptr()),
         dy: dy_rows,
         dy_stride,
@@ -122,7 +125,7 @@ pub fn backward<T: Real>(
 
     if !gradients.x.is_empty() {
         check_length("recurrent", "input gradient", gradients.x.len(), all_rows * sizes.input)?;
-        let d_input = gates_view(cell, gates, 0, rows, cell.gates() * padded, slots);
+        let d_input = places.view(gates, 0);
         if steps.is_direct() {
             let to = MatrixViewMut::new(gradients.x, rows, sizes.input);
             product(d_input, Right::Packed(back_input), to, Start::Zero);
@@ -135,7 +138,7 @@ pub fn backward<T: Real>(
     if !gradients.weights.weight_hh.is_empty() {
         let before = states_before(steps, &cache.h);
         let (x_rows, h_rows) = (cache.x.as_deref().unwrap_or(x), before.as_deref().unwrap_or(&cache.h[..rows * hidden]));
-        of_weights(weights, gates, x_rows, h_rows, gradients.weights)?;
+        of_weights(weights, rows, gates, x_rows, h_rows, gradients.weights)?;
     }
     Ok(())
 }
@@ -150,10 +153,11 @@ pub fn weight_gradients<T: Real>(
     xs: &[&[T]],
     to: WeightGradients<'_, T>,
 ) -> Result<()> {
-    let (sizes, slots) = (weights.sizes, weights.cell.slots() * weights.sizes.padded::<T>());
+    let sizes = weights.sizes;
     check_length("recurrent", "inputs of passes", xs.len(), caches.len())?;
     let rows: usize = caches.iter().map(|c| c.steps.rows()).sum();
-    let (mut gates, mut x_rows) = (scratch::<T>(rows * slots), scratch::<T>(rows * sizes.input));
+    let all = GatePanels::new::<T>(weights.cell, sizes, rows);
+    let (mut gates, mut x_rows) = (scratch::<T>(all.len::<T>()), scratch::<T>(rows * sizes.input));
     let mut h_rows = scratch::<T>(rows * sizes.hidden);
     let mut at = 0;
     for (cache, &x) in caches.iter().zip(xs) {
@@ -163,22 +167,26 @@ pub fn weight_gradients<T: Real>(
         let count = cache.steps.rows();
         let x = cache.x.as_deref().unwrap_or(x);
         check_length("recurrent", "input", x.len(), count * sizes.input)?;
-        check_length("recurrent", "gates", cache.gates.len(), count * slots)?;
+        let places = GatePanels::new::<T>(weights.cell, sizes, count);
+        check_length("recurrent", "gates", cache.gates.len(), places.len::<T>())?;
         let before = states_before(&cache.steps, &cache.h);
         let before = before.as_deref().unwrap_or(&cache.h[..count * sizes.hidden]);
-        for (all, one, width) in
-            [(&mut gates, &cache.gates[..], slots), (&mut x_rows, x, sizes.input), (&mut h_rows, before, sizes.hidden)]
-        {
+        for panel in 0..all.panels() {
+            let (one, to) = (places.apart::<T>(), panel * all.apart::<T>() + at * GatePanels::stride::<T>());
+            gates[to..to + one].copy_from_slice(&cache.gates[panel * one..(panel + 1) * one]);
+        }
+        for (all, one, width) in [(&mut x_rows, x, sizes.input), (&mut h_rows, before, sizes.hidden)] {
             all[at * width..(at + count) * width].copy_from_slice(one);
         }
         at += count;
     }
-    of_weights(weights, &gates, &x_rows, &h_rows, to)
+    of_weights(weights, rows, &gates, &x_rows, &h_rows, to)
 }
 
-/// From gates that hold gradients `[rows, slots]`, inputs `[rows, I]` and the states before each step `[rows, H]`.
+/// From gates that hold gradients, inputs `[rows, I]` and the states before each step `[rows, H]`.
 fn of_weights<T: Real>(
     weights: &PackedWeights<T>,
+    rows: usize,
     gates: &[T],
     x_rows: &[T],
     h_rows: &[T],
@@ -186,8 +194,7 @@ fn of_weights<T: Real>(
 ) -> Result<()> {
     let (cell, sizes) = (weights.cell, weights.sizes);
     let (input, hidden) = (sizes.input, sizes.hidden);
-    let (columns, slots) = (cell.gates() * sizes.padded::<T>(), cell.slots() * sizes.padded::<T>());
-    let rows = gates.len() / slots.max(1);
+    let (columns, places) = (cell.gates() * sizes.padded::<T>(), GatePanels::new::<T>(cell, sizes, rows));
     check_length("recurrent", "weight_ih", to.weight_ih.len(), cell.gates() * hidden * input)?;
     check_length("recurrent", "weight_hh", to.weight_hh.len(), cell.gates() * hidden * hidden)?;
     for (left, width, slot, order, gradient) in [
@@ -196,27 +203,17 @@ fn of_weights<T: Real>(
     ] {
         let mut transposed = scratch::<T>(width * columns);
         let left = MatrixView::new(left, rows, width).transposed();
-        let right = Right::View(gates_view(cell, gates, slot, rows, columns, slots));
+        let right = Right::View(places.view(gates, slot));
         product(left, right, MatrixViewMut::new(&mut transposed, width, columns), Start::Zero);
         unpack_gradient(sizes, order, width, &transposed, gradient);
     }
     if !to.bias_ih.is_empty() {
-        let mut sums = scratch::<T>(slots);
-        reduction::sum(1, rows, slots, gates, &mut sums)?;
+        let mut sums = scratch::<T>(places.panels() * GatePanels::stride::<T>());
+        reduction::sum(places.panels(), rows, GatePanels::stride::<T>(), gates, &mut sums)?;
         unpack_bias(cell, sizes, cell.input_gates(), 0, &sums, to.bias_ih);
         unpack_bias(cell, sizes, cell.recurrent_gates(), cell.recurrent_slot(), &sums, to.bias_hh);
     }
     Ok(())
-}
-
-/// The gates `[rows, columns]` that stand from a slot on in each group of a row.
-fn gates_view<T: Real>(cell: Cell, gates: &[T], slot: usize, rows: usize, columns: usize, slots: usize) -> MatrixView<'_, T> {
-    // SAFETY: a row of the gates buffer holds `slots` numbers, of which these are a part.
-    unsafe {
-        let pointer = gates.as_ptr().add(slot * T::WIDTH);
-        let view = MatrixView::from_raw(pointer, rows, columns, slots as isize, 1);
-        if cell == Cell::Gru { view.in_blocks(3 * T::WIDTH, 4 * T::WIDTH) } else { view }
-    }
 }
 
 struct Pass<'a, T> {
@@ -226,6 +223,7 @@ struct Pass<'a, T> {
     cache_h: *const T,
     cache_c: *const T,
     steps: &'a super::steps::Steps,
+    places: GatePanels,
     gates: Shared<T>,
     dy: *const T,
     dy_stride: usize,
@@ -242,11 +240,11 @@ impl<T: Real> Pass<'_, T> {
     fn run(&self, rows: Range<usize>, panels: Range<usize>, barrier: Option<&Barrier>) {
         let (cell, sizes, steps) = (self.weights.cell, self.weights.sizes, self.steps);
         let (batch, hidden, padded) = (steps.batch, sizes.hidden, sizes.padded::<T>());
-        let slots = cell.slots() * padded;
+        let (stride, apart) = (GatePanels::stride::<T>(), self.places.apart::<T>());
         let packed = self.back_recurrent;
         let k = cell.gates() * padded;
-        let segment = if cell == Cell::Gru { 3 * T::WIDTH } else { k };
-        let gap = if cell == Cell::Gru { T::WIDTH as isize } else { 0 };
+        let segment = self.places.block::<T>();
+        let gap = apart as isize - segment as isize;
         let unit = packed.panel(panels.start).0;
         let units = hidden.min(panels.end * packed.width) - unit;
         for t in (0..steps.steps).rev() {
@@ -269,8 +267,9 @@ impl<T: Real> Pass<'_, T> {
                         cell,
                         rows: end - first,
                         units,
-                        gates: self.gates.0.add(row * slots + unit * cell.slots()),
-                        gates_stride: slots,
+                        gates: self.gates.0.add(self.places.at::<T>(row, unit)),
+                        gates_stride: stride,
+                        panels_apart: apart,
                         h_before: state(self.cache_h, before, hidden),
                         h: state(self.cache_h, now, hidden),
                         h_stride: hidden,
@@ -295,8 +294,8 @@ impl<T: Real> Pass<'_, T> {
                     for tile in 0..tiles {
                         let cut = part(end - first, tiles, tile);
                         let chain = TileArguments {
-                            a: self.gates.0.add((row + cut.start) * slots + cell.recurrent_slot() * T::WIDTH).cast_const(),
-                            a_row_stride: slots as isize,
+                            a: self.gates.0.add((row + cut.start) * stride + cell.recurrent_slot() * T::WIDTH).cast_const(),
+                            a_row_stride: stride as isize,
                             steps: k.min(CHUNK),
                             lead: segment,
                             segment,

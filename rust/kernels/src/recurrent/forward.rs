@@ -1,5 +1,6 @@
 //! The forward pass of one layer in one direction.
 
+use super::gates::GatePanels;
 use super::pointwise::Forward;
 use super::steps::{Layout, Steps};
 use super::{Cell, PackedWeights};
@@ -8,7 +9,7 @@ use crate::matmul::tile::{TileArguments, run_tile, tile_rows};
 use crate::matmul::{CHUNK, Right, Start, product};
 use crate::parallel::{self, Barrier, Shared, num_threads, part, threads_for, threads_for_bytes};
 use crate::workspace::{Scratch, scratch};
-use crate::{MatrixView, MatrixViewMut, Real, Result};
+use crate::{MatrixView, Real, Result};
 use std::ops::Range;
 use weft_simd::{Choice, chosen, dispatch_on, second_level};
 
@@ -26,7 +27,7 @@ pub struct State<'a, T> {
 /// What the backward pass needs. It may overwrite `gates`.
 pub struct Cache<T> {
     pub(super) steps: Steps,
-    /// `[rows, slots · padded units]`
+    /// In panels, see [`GatePanels`].
     pub(super) gates: Scratch<T>,
     /// h0 in sorted order `[B, H]`, then h `[rows, H]`
     pub(super) h: Scratch<T>,
@@ -111,10 +112,11 @@ pub fn forward<T: Real>(
     let held = |block: &Range<usize>| steps.offsets[block.end] - steps.offsets[block.start];
     let gates_rows = match (training, fused) {
         (true, _) => rows,
-        (false, true) => batch,
+        (false, true) => 0,
         (false, false) => blocks.iter().map(held).max().unwrap_or(0),
     };
-    let mut gates = scratch::<T>(gates_rows * slots);
+    let places = GatePanels::new::<T>(cell, sizes, gates_rows);
+    let mut gates = scratch::<T>(places.len::<T>());
 
     let mut h = scratch::<T>((batch + rows) * hidden);
     let mut c = scratch::<T>(if !with_c { 0 } else { (batch + if training { rows } else { 0 }) * padded });
@@ -134,15 +136,7 @@ pub fn forward<T: Real>(
         let base = if training { 0 } else { first };
         if !fused {
             let x = MatrixView::new(&x_rows[first * sizes.input..], held(&block), sizes.input);
-            // SAFETY: a row of the gates buffer holds `slots` groups; the input's gates are the first of each.
-            let to = unsafe {
-                MatrixViewMut::from_raw(gates.as_mut_ptr().add((first - base) * slots), x.rows, columns, slots as isize)
-            };
-            let to = match cell {
-                // SAFETY: as above: three of four slots of each group.
-                Cell::Gru => unsafe { to.in_blocks(3 * T::WIDTH, 4 * T::WIDTH) },
-                _ => to,
-            };
+            let to = places.input_of(&mut gates, first - base, x.rows);
             product(x, Right::Packed(&weights.input), to, Start::Bias(&weights.bias));
         }
         let pass = Pass {
@@ -152,6 +146,7 @@ pub fn forward<T: Real>(
             span: block,
             base,
             x: fused.then_some(x_rows),
+            places,
             gates: Shared(gates.as_mut_ptr()),
             h: Shared(h.as_mut_ptr()),
             c: Shared(c.as_mut_ptr()),
@@ -231,6 +226,7 @@ struct Pass<'a, T> {
     base: usize,
     /// The input's rows, where its product has not been formed yet.
     x: Option<&'a [T]>,
+    places: GatePanels,
     gates: Shared<T>,
     h: Shared<T>,
     c: Shared<T>,
@@ -243,9 +239,12 @@ impl<T: Real> Pass<'_, T> {
     fn run(&self, rows: Range<usize>, panels: Range<usize>, barrier: Option<&Barrier>) {
         let (cell, sizes, steps) = (self.weights.cell, self.weights.sizes, self.steps);
         let (batch, hidden, padded) = (steps.batch, sizes.hidden, sizes.padded::<T>());
-        let slots = cell.slots() * padded;
+        let stride = GatePanels::stride::<T>();
         let packed = &self.weights.recurrent;
         let tallest = tile_rows(self.choice, packed.width.min(cell.gates() * padded) / T::WIDTH);
+        // Where nothing reads them again, the gates of a tile take the place of those before.
+        let passing = self.x.is_some() && !self.training;
+        let mut own = scratch::<T>(if passing { tallest * stride } else { 0 });
         for t in self.span.clone() {
             let end = rows.end.min(steps.active[t]);
             if rows.start >= end {
@@ -253,8 +252,7 @@ impl<T: Real> Pass<'_, T> {
             }
             let before = if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
             let now = batch + steps.offsets[t];
-            // Without a backward pass the gates of a step may take the place of those before.
-            let gates_row = if self.x.is_some() && !self.training { 0 } else { steps.offsets[t] - self.base };
+            let gates_row = steps.offsets[t] - self.base;
             let tiles = (end - rows.start).div_ceil(tallest);
             for panel in panels.clone() {
                 let (column, vectors) = packed.panel(panel);
@@ -266,7 +264,10 @@ impl<T: Real> Pass<'_, T> {
                     let j = rows.start + cut.start;
                     // SAFETY: rows j.. of step t lie within gates, h and c and belong to this thread, as do those of the step before.
                     unsafe {
-                        let gates = self.gates.0.add((gates_row + j) * slots + unit * cell.slots());
+                        let gates = match passing {
+                            true => own.as_mut_ptr(),
+                            false => self.gates.0.add(self.places.at::<T>(gates_row + j, unit)),
+                        };
                         if let Some(x) = self.x {
                             let input = sizes.input;
                             let chain = TileArguments {
@@ -281,7 +282,7 @@ impl<T: Real> Pass<'_, T> {
                                 from: self.weights.bias[column..].as_ptr(),
                                 from_stride: 0,
                                 c: gates,
-                                c_stride: slots as isize,
+                                c_stride: stride as isize,
                                 add: false,
                                 cols: vectors * T::WIDTH,
                             };
@@ -290,7 +291,7 @@ impl<T: Real> Pass<'_, T> {
                         if cell == Cell::Gru {
                             let bias = &self.weights.hidden_bias[unit..unit + T::WIDTH];
                             for i in 0..cut.len() {
-                                let to = gates.add(i * slots + 3 * T::WIDTH);
+                                let to = gates.add(i * stride + 3 * T::WIDTH);
                                 std::ptr::copy_nonoverlapping(bias.as_ptr(), to, T::WIDTH);
                             }
                         }
@@ -305,9 +306,9 @@ impl<T: Real> Pass<'_, T> {
                             b: packed.panel_pointer(panel, 0),
                             b_stride: vectors * T::WIDTH,
                             from: gates.add(cell.recurrent_slot() * T::WIDTH),
-                            from_stride: slots as isize,
+                            from_stride: stride as isize,
                             c: gates.add(cell.recurrent_slot() * T::WIDTH),
-                            c_stride: slots as isize,
+                            c_stride: stride as isize,
                             add: false,
                             cols: vectors * T::WIDTH,
                         };
@@ -324,7 +325,8 @@ impl<T: Real> Pass<'_, T> {
                                 rows: cut.len(),
                                 units,
                                 gates,
-                                gates_stride: slots,
+                                gates_stride: stride,
+                                panels_apart: self.places.apart::<T>(),
                                 h_before: h_before.add(unit),
                                 h: self.h.0.add((now + j) * hidden + unit),
                                 h_stride: hidden,

@@ -5,6 +5,7 @@
 //! | `steps.rs` | time-major order of the rows, sorted by length: which rows live at which step |
 //! | `weights.rs` | torch's weights packed for the tiles, and gradients brought back to torch's layout |
 //! | `pointwise.rs` | what a cell does to the gates of 16 units once the products are in them |
+//! | `gates.rs` | where the gates of all rows lie |
 //! | `forward.rs`, `backward.rs` | the passes |
 //! | `optional/` | the same cells with projections, peepholes, norms, zoneout, … |
 //!
@@ -19,7 +20,8 @@
 //!   RNN   units side by side
 //! ```
 //!
-//! Units are padded to whole vectors; padding holds zeros in weights and gradients.
+//! Units are padded to whole vectors; padding holds zeros in weights and gradients. 64 numbers of a row (32 f64) make a panel, and a panel's
+//! rows of all steps lie side by side: the gradients of the weights read them as a product reads its packed right-hand side.
 //!
 //! # A pass
 //!
@@ -29,6 +31,7 @@
 
 mod backward;
 mod forward;
+mod gates;
 pub mod optional;
 mod pointwise;
 mod steps;

@@ -4,6 +4,7 @@
 
 use super::Cell;
 use crate::Real;
+use crate::matmul::PANEL_VECTORS;
 use weft_simd::{Isa, Kernel, Lanes, maths};
 
 /// Rows by units of one step. All pointers stand at the first row and the first unit (a whole vector begins there); strides in numbers.
@@ -15,6 +16,8 @@ pub(super) struct Forward<T> {
     /// Pre-activations in, activations out.
     pub gates: *mut T,
     pub gates_stride: usize,
+    /// From a panel of gates to the next.
+    pub panels_apart: usize,
     /// h of the step before (GRU).
     pub h_before: *const T,
     /// h of this step, written.
@@ -47,7 +50,7 @@ impl<T: Real> Gates<T> for Forward<T> {
     }
 
     fn units_apart(&self) -> Apart {
-        Apart::units::<T>(self.cell)
+        Apart::units::<T>(self.cell, self.panels_apart)
     }
 
     #[inline(always)]
@@ -56,7 +59,7 @@ impl<T: Real> Gates<T> for Forward<T> {
         let count = (self.units - block * width).min(width);
         // SAFETY: the caller's pointers hold these rows and units; gates and c are padded to whole vectors.
         unsafe {
-            let gates = self.gates.add(row * self.gates_stride + block * self.cell.slots() * width);
+            let gates = self.gates.add(row * self.gates_stride + block_of_units::<T>(self.cell, block, self.panels_apart));
             let gate = |slot: usize| V::load_rows(gates.add(slot * width), apart.gates, width);
             let keep = |slot: usize, value: V| {
                 if self.training {
@@ -102,6 +105,8 @@ pub(super) struct Backward<T> {
     /// Activations in, gradients of the pre-activations out.
     pub gates: *mut T,
     pub gates_stride: usize,
+    /// From a panel of gates to the next.
+    pub panels_apart: usize,
     pub h_before: *const T,
     pub h: *const T,
     pub h_stride: usize,
@@ -136,7 +141,7 @@ impl<T: Real> Gates<T> for Backward<T> {
     }
 
     fn units_apart(&self) -> Apart {
-        Apart::units::<T>(self.cell)
+        Apart::units::<T>(self.cell, self.panels_apart)
     }
 
     #[inline(always)]
@@ -146,7 +151,7 @@ impl<T: Real> Gates<T> for Backward<T> {
         let count = (self.units - block * width).min(width);
         // SAFETY: as in Forward. Padded units have zero gradients in and out.
         unsafe {
-            let gates = self.gates.add(row * self.gates_stride + block * self.cell.slots() * width);
+            let gates = self.gates.add(row * self.gates_stride + block_of_units::<T>(self.cell, block, self.panels_apart));
             let gate = |slot: usize| V::load_rows(gates.add(slot * width), apart.gates, width);
             let put = |slot: usize, value: V| value.store_rows(gates.add(slot * width), apart.gates, width);
             let at_state = row * self.state_stride + block * width;
@@ -244,9 +249,18 @@ struct Apart {
     state: usize,
 }
 
+/// Where the gates of a vector of units lie behind those of the first, which begins a panel.
+#[inline(always)]
+fn block_of_units<T: Real>(cell: Cell, block: usize, panels_apart: usize) -> usize {
+    match cell {
+        Cell::RnnTanh | Cell::RnnRelu => block / PANEL_VECTORS * panels_apart + block % PANEL_VECTORS * T::WIDTH,
+        Cell::Lstm | Cell::Gru => block * panels_apart,
+    }
+}
+
 impl Apart {
-    /// Neighbouring units of one row.
-    fn units<T: Real>(cell: Cell) -> Self {
-        Self { gates: cell.slots() * T::WIDTH, h: T::WIDTH, c: T::WIDTH, dy: T::WIDTH, state: T::WIDTH }
+    /// Neighbouring units of one row; of an RNN's, those of a panel.
+    fn units<T: Real>(cell: Cell, panels_apart: usize) -> Self {
+        Self { gates: block_of_units::<T>(cell, 1, panels_apart), h: T::WIDTH, c: T::WIDTH, dy: T::WIDTH, state: T::WIDTH }
     }
 }
