@@ -73,6 +73,14 @@ impl<'a, T> MatrixView<'a, T> {
         self
     }
 
+    /// `count` columns from `first` on, which begins a block where there are several.
+    pub(crate) fn columns(self, first: usize, count: usize) -> Self {
+        assert!(first + count <= self.cols && (self.block >= self.cols || first.is_multiple_of(self.block)), "columns of a view");
+        let jump = (first / self.block) as isize * self.block_stride + (first % self.block) as isize * self.col_stride;
+        let block = if self.block < self.cols { self.block } else { count.max(1) };
+        Self { pointer: self.pointer.wrapping_offset(jump), cols: count, block, ..self }
+    }
+
     /// Rows and columns changed over. Not for views in blocks.
     pub fn transposed(self) -> Self {
         assert!(self.block >= self.cols, "a view in blocks has no transposed view");

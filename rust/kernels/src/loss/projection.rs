@@ -1,17 +1,18 @@
 //! Output projection and cross-entropy in one: the logits `[N, V]` are never stored, only a chunk of their rows at a time.
 //!
 //! For each chunk: logits = X·Wᵀ + b; every row becomes its own gradient in place, (p − target)·scale; then dX = G·W, dWᵀ += Xᵀ·G and
-//! db += Σ G while the chunk is still near. dWᵀ, whose product needs not pack G in groups of columns, is turned over in the end, where it
-//! lies ([`TurnedGradient`]). W is read as it is: its panels, packed before, would be two copies of it beside its gradient. The backward pass has
+//! db += Σ G while the chunk is still near. The chunk lies in panels of 64 columns, row after row, as the first product writes and the last
+//! one reads them: nothing of it is packed. dWᵀ is turned over in the end, where it lies ([`TurnedGradient`]). W is read as it is: its panels, packed before, would be two copies of it beside its gradient. The backward pass has
 //! nothing left to do but a product with the loss's gradient. Where the rows are cut changes no bit: dW is one chain of FMAs over all
 //! rows, and db adds row after row.
 
 use crate::activation::{exp_row, row_max, row_sum};
 use crate::error::{check_indices, check_length};
-use crate::matmul::{Right, Start, TurnedGradient, product};
+use crate::matmul::{Right, Start, TurnedGradient, panel_width, product};
 use crate::parallel::{self, Shared};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result};
+use std::ops::Range;
 use weft_simd::{Isa, Kernel, Lanes, dispatch, maths};
 
 /// Numbers in a chunk of logits: 16 MiB of f32.
@@ -29,32 +30,81 @@ pub struct ProjectionGradients<'a, T> {
     pub bias: &'a mut [T],
 }
 
-struct Rows<'a, T> {
+/// A chunk of logits, or of their gradients: panels, one behind the other.
+#[derive(Clone, Copy)]
+struct Panels<T> {
+    first: Shared<T>,
+    rows: usize,
     classes: usize,
-    logits: &'a mut [T],
+}
+
+impl<T: Real> Panels<T> {
+    /// Numbers of all panels; the last is as wide as the others.
+    fn len(rows: usize, classes: usize) -> usize {
+        classes.div_ceil(panel_width::<T>()) * panel_width::<T>() * rows
+    }
+
+    /// From a panel to the next.
+    fn apart(&self) -> usize {
+        self.rows * panel_width::<T>()
+    }
+
+    /// Of each panel: its first column, how many there are, and where they lie in a row.
+    fn of_row(self, row: usize) -> impl Iterator<Item = (usize, usize, *mut T)> {
+        let width = panel_width::<T>();
+        (0..self.classes).step_by(width).map(move |first| {
+            let place = self.first.0.wrapping_add(first / width * self.apart() + row * width);
+            (first, width.min(self.classes - first), place)
+        })
+    }
+
+    /// Where a number lies.
+    fn at(self, row: usize, column: usize) -> *mut T {
+        let width = panel_width::<T>();
+        self.first.0.wrapping_add(column / width * self.apart() + row * width + column % width)
+    }
+}
+
+struct Rows<'a, T> {
+    logits: Panels<T>,
+    /// Which of them, and what belongs to each.
+    rows: Range<usize>,
     targets: &'a [i64],
+    losses: &'a mut [T],
     ignore: i64,
     smoothing: T,
     scale: T,
-    losses: &'a mut [T],
+    /// A row on its way: what is read again is near.
+    near: &'a mut [T],
 }
 
 impl<T: Real> Kernel for Rows<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let n = self.classes;
+        let n = self.logits.classes;
         let floor = <T::On<I>>::splat(self.smoothing / T::from_f64(n as f64) * self.scale);
-        for (row, &target) in self.targets.iter().enumerate() {
-            let logits = &mut self.logits[row * n..(row + 1) * n];
+        for (i, row) in self.rows.enumerate() {
+            let target = self.targets[i];
             if target == self.ignore {
-                logits.fill(T::ZERO);
-                self.losses[row] = T::ZERO;
+                for (_, count, place) in self.logits.of_row(row) {
+                    // SAFETY: these numbers are this thread's.
+                    unsafe { std::slice::from_raw_parts_mut(place, count) }.fill(T::ZERO);
+                }
+                self.losses[i] = T::ZERO;
                 continue;
             }
-            let x = logits.as_mut_ptr();
-            // SAFETY: the row has n logits, and the target is one of them.
+            let x = self.near.as_mut_ptr();
+            // SAFETY: the row's logits are this thread's, `near` holds them, and the target is one of them.
             unsafe {
+                for (first, count, place) in self.logits.of_row(row) {
+                    // The next row's lines lie behind these, which no stream of the processor sees.
+                    <T::On<I> as Lanes>::Step::ask(place.wrapping_add(panel_width::<T>()));
+                    for i in (0..count).step_by(T::WIDTH) {
+                        let c = T::WIDTH.min(count - i);
+                        <T::On<I>>::load_first(place.add(i), c).store_first(x.add(first + i), c);
+                    }
+                }
                 let largest = row_max::<T::On<I>>(x, n);
                 let shift = <T::On<I>>::splat(largest);
                 let chosen = *x.add(target as usize);
@@ -66,20 +116,22 @@ impl<T: Real> Kernel for Rows<'_, T> {
                 let total = exp_row::<T::On<I>>(x, x, n, shift);
                 let z = largest + maths::log(<T::On<I>>::splat(total)).fold_max();
                 let sharp = z - chosen;
-                self.losses[row] = if self.smoothing == T::ZERO { sharp } else { sharp + self.smoothing * ((z - mean) - sharp) };
+                self.losses[i] = if self.smoothing == T::ZERO { sharp } else { sharp + self.smoothing * ((z - mean) - sharp) };
                 let factor = self.scale / total;
                 // What would be next to a subnormal number becomes 0: each of those costs the products that follow a hundred cycles.
                 let least = <T::On<I>>::splat(T::MIN_NORMAL * T::from_f64(f64::from(1 << 24)) / factor);
                 let factor = <T::On<I>>::splat(factor);
-                let mut i = 0;
-                while i < n {
-                    let c = T::WIDTH.min(n - i);
-                    let e = <T::On<I>>::load_first(x.add(i), c);
-                    let e = <T::On<I>>::select(e.lt(least), <T::On<I>>::zero(), e);
-                    e.mul(factor).sub(floor).store_first(x.add(i), c);
-                    i += c;
+                for (first, count, place) in self.logits.of_row(row) {
+                    let mut i = 0;
+                    while i < count {
+                        let c = T::WIDTH.min(count - i);
+                        let e = <T::On<I>>::load_first(x.add(first + i), c);
+                        let e = <T::On<I>>::select(e.lt(least), <T::On<I>>::zero(), e);
+                        e.mul(factor).sub(floor).store_first(place.add(i), c);
+                        i += c;
+                    }
                 }
-                *x.add(target as usize) += -(self.scale * (T::ONE - self.smoothing));
+                *self.logits.at(row, target as usize) += -(self.scale * (T::ONE - self.smoothing));
             }
         }
     }
@@ -111,7 +163,7 @@ pub fn projected_cross_entropy<T: Real>(
     given("bias gradient", gradients.bias.len(), classes)?;
     let most = (CHUNK / classes.max(1)).clamp(1, MOST_ROWS);
     let chunks = rows.div_ceil(most);
-    let mut logits = scratch::<T>(rows.div_ceil(chunks.max(1)) * classes);
+    let mut logits = scratch::<T>(Panels::<T>::len(rows.div_ceil(chunks.max(1)), classes));
     gradients.bias.fill(T::ZERO);
     if rows == 0 {
         gradients.weight.fill(T::ZERO);
@@ -120,20 +172,24 @@ pub fn projected_cross_entropy<T: Real>(
     for chunk in 0..chunks {
         let range = parallel::part(rows, chunks, chunk);
         let (count, span) = (range.len(), range.start * size..range.end * size);
-        let logits = &mut logits[..count * classes];
+        let panels = Panels { first: Shared(logits.as_mut_ptr()), rows: count, classes };
+        let (width, apart) = (panel_width::<T>(), panels.apart());
         let part = MatrixView::new(&x[span.clone()], count, size);
         let start = if bias.is_empty() { Start::Zero } else { Start::Bias(bias) };
-        product(part, Right::View(weight.transposed()), MatrixViewMut::new(logits, count, classes), start);
-        let (shared, shared_losses) = (Shared(logits.as_mut_ptr()), Shared(losses[range.clone()].as_mut_ptr()));
+        // SAFETY: the buffer holds the panels of so many rows.
+        let to = unsafe { MatrixViewMut::from_raw(panels.first.0, count, classes, width as isize).in_blocks(width, apart) };
+        product(part, Right::View(weight.transposed()), to, start);
+        let shared_losses = Shared(losses[range.clone()].as_mut_ptr());
         let targets = &targets[range.clone()];
         parallel::over_ranges(count, count * classes * size_of::<T>() * 6, |rows| {
             // SAFETY: rows of different threads are disjoint.
-            let (logits, losses) =
-                unsafe { (shared.slice(rows.start * classes..rows.end * classes), shared_losses.slice(rows.clone())) };
-            let (smoothing, targets) = (T::from_f64(smoothing), &targets[rows]);
-            dispatch(Rows { classes, logits, targets, ignore, smoothing, scale, losses });
+            let losses = unsafe { shared_losses.slice(rows.clone()) };
+            let (smoothing, targets) = (T::from_f64(smoothing), &targets[rows.clone()]);
+            let mut near = scratch::<T>(classes);
+            dispatch(Rows { logits: panels, rows, targets, losses, ignore, smoothing, scale, near: &mut near });
         });
-        let g = MatrixView::new(logits, count, classes);
+        // SAFETY: as above; nothing writes them any more.
+        let g = unsafe { MatrixView::from_raw(panels.first.0, count, classes, width as isize, 1).in_blocks(width, apart) };
         if !gradients.x.is_empty() {
             let dx = MatrixViewMut::new(&mut gradients.x[span.clone()], count, size);
             product(g, Right::View(weight), dx, Start::Zero);
@@ -143,11 +199,12 @@ pub fn projected_cross_entropy<T: Real>(
         }
         if !gradients.bias.is_empty() {
             let shared = Shared(gradients.bias.as_mut_ptr());
-            parallel::over_ranges(classes, size_of_val(logits), |columns| {
-                let x = &logits[columns.start..];
-                // SAFETY: columns of different threads are disjoint.
-                let y = unsafe { shared.slice(columns) };
-                dispatch(AddRows { x, stride: classes, rows: count, y });
+            parallel::over_ranges(classes.div_ceil(width), count * classes * size_of::<T>(), |some| {
+                for panel in some {
+                    // SAFETY: a panel's columns are one thread's.
+                    let y = unsafe { shared.slice(panel * width..classes.min((panel + 1) * width)) };
+                    dispatch(AddRows { x: &logits[panel * apart..(panel + 1) * apart], stride: width, rows: count, y });
+                }
             });
         }
     }
@@ -168,20 +225,39 @@ struct AddRows<'a, T> {
 impl<T: Real> Kernel for AddRows<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<I: Isa>(self) {
+    fn run<I: Isa>(mut self) {
         let n = self.y.len();
-        for row in 0..self.rows {
-            let mut i = 0;
-            while i < n {
-                let c = T::WIDTH.min(n - i);
-                // SAFETY: `c` columns are left in the row and in y.
-                unsafe {
-                    let y = self.y.as_mut_ptr().add(i);
-                    let x = <T::On<I>>::load_first(self.x.as_ptr().add(row * self.stride + i), c);
-                    <T::On<I>>::load_first(y, c).add(x).store_first(y, c);
-                }
-                i += c;
+        let mut i = 0;
+        // SAFETY: these columns lie in every row and in y.
+        unsafe {
+            while i + <T::On<I> as Lanes>::Step::WIDTH <= n {
+                self.add::<<T::On<I> as Lanes>::Step>(i, <T::On<I> as Lanes>::Step::WIDTH);
+                i += <T::On<I> as Lanes>::Step::WIDTH;
             }
+            while i < n {
+                let count = T::WIDTH.min(n - i);
+                self.add::<T::On<I>>(i, count);
+                i += count;
+            }
+        }
+    }
+}
+
+impl<T: Real> AddRows<'_, T> {
+    /// `count` columns from `first` on.
+    ///
+    /// # Safety
+    /// They lie in every row and in y, and are at most V's lanes.
+    #[inline(always)]
+    unsafe fn add<V: Lanes<Elem = T>>(&mut self, first: usize, count: usize) {
+        let y = self.y.as_mut_ptr().wrapping_add(first);
+        // SAFETY: passed on to the caller.
+        unsafe {
+            let mut sum = V::load_first(y, count);
+            for row in 0..self.rows {
+                sum = sum.add(V::load_first(self.x.as_ptr().add(row * self.stride + first), count));
+            }
+            sum.store_first(y, count);
         }
     }
 }

@@ -43,21 +43,17 @@ impl<'a, T: Real> TurnedGradient<'a, T> {
         Self { to, rest: scratch(inputs * (outputs % panel_width::<T>())), inputs, outputs }
     }
 
-    /// The sum, or its beginning, of the products of all chunks.
+    /// The sum, or its beginning, of the products of all chunks. Where g is in panels they are read as they lie.
     pub(crate) fn add(&mut self, a: MatrixView<'_, T>, g: MatrixView<'_, T>, start: Start<'_, T>) {
         let (width, rest) = (panel_width::<T>(), self.outputs % panel_width::<T>());
         let whole = self.outputs - rest;
-        // SAFETY: the columns from `first` on are some of g's.
-        let columns = |first: usize, count: usize| unsafe {
-            Right::View(MatrixView::from_raw(g.pointer.wrapping_add(first), g.rows, count, g.row_stride, 1))
-        };
         // SAFETY: a panel holds a row of `width` numbers for each of `inputs` rows of dWᵀ, and the next panel follows it.
         let panels = unsafe {
             MatrixViewMut::from_raw(self.to.as_mut_ptr(), self.inputs, whole, width as isize)
                 .in_blocks(width, self.inputs * width)
         };
-        product(a, columns(0, whole), panels, start);
-        product(a, columns(whole, rest), MatrixViewMut::new(&mut self.rest, self.inputs, rest), start);
+        product(a, Right::View(g.columns(0, whole)), panels, start);
+        product(a, Right::View(g.columns(whole, rest)), MatrixViewMut::new(&mut self.rest, self.inputs, rest), start);
     }
 
     /// dW.
