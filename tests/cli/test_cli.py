@@ -81,6 +81,18 @@ def test_threads_and_isa_change_no_bit_of_a_training(run):
 
 
 @pytest.mark.slow
+def test_the_learning_rate_and_the_batches_are_those_asked_for(run):
+    sizes, weights = ("--epochs", 1, "--hidden", 16, "--quiet"), []
+    for i, extra in enumerate([(), ("--lr", "0.002", "--batch-tokens", 2048), ("--lr", "1e-5"), ("--batch-tokens", 128)]):
+        out = run / f"rates{i}"
+        done = weft("train", run / "pairs.tsv", "--out", out, *sizes, *extra)
+        assert done.returncode == 0, done.err
+        weights.append((out / "weights.safetensors").read_bytes())
+    # Those of fit, and two other ways to learn.
+    assert weights[0] == weights[1] and len(set(weights)) == 3
+
+
+@pytest.mark.slow
 def test_the_demo_on_a_slice_end_to_end(tmp_path):
     done = weft("demo", "--limit", 400, "--epochs", 1, "--words", "seoul,tolkien", "--out", "runs/demo", cwd=tmp_path)
     assert done.returncode == 0, done.err
@@ -108,6 +120,8 @@ MISTAKES = [
     (("fly",), 2, "invalid choice: 'fly'"),
     (("train", "PAIRS", "--out", "x", "--fast"), 2, "unrecognized arguments: --fast"),
     (("train", "PAIRS"), 2, "the following arguments are required: --out"),
+    (("train", "PAIRS", "--out", "x", "--lr", "nan"), 2, "--lr: expected a number above 0, got 'nan'"),
+    (("train", "PAIRS", "--out", "x", "--batch-tokens", "0"), 2, "--batch-tokens: expected a whole number of at least 1, got 0"),
     (("train", "PAIRS", "--out", "x", "--epochs", "0"), 2, "--epochs: expected a whole number from 1 to 100000, got 0"),
     (("train", "PAIRS", "--out", "x", "--threads", "0"), 2, "--threads: expected a whole number from 1 to 1024, got 0"),
     (("train", "PAIRS", "--out", "x", "--hidden", "7"), 2, "hidden: expected an even number"),

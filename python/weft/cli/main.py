@@ -39,6 +39,17 @@ def share(text: str) -> float:
     return value
 
 
+def positive(text: str) -> float:
+    """An argument type: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
 class Parser(argparse.ArgumentParser):
     """Errors in one line."""
 
@@ -105,6 +116,8 @@ def build_parser() -> Parser:
     choices = ("dot", "scaled_dot", "general", "additive", "concat", "mlp", "location", "none")
     train.add_argument("--attention", choices=choices, default="general")
     train.add_argument("--hidden", type=whole(2, 65536), metavar="N", help="units, an even number (seq2seq 256, transformer 128)")
+    train.add_argument("--lr", type=positive, metavar="RATE", help="learning rate at its highest (what suits the task)")
+    train.add_argument("--batch-tokens", type=whole(1), metavar="N", help="padded steps in a batch (what suits the task)")
     train.add_argument("--overwrite", action="store_true", help="replace a model that is in the folder already")
 
     predict = commands.add_parser("predict", help="what a model says to texts, to lines on standard input, or to a file")

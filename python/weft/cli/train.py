@@ -54,7 +54,8 @@ def _learn(arguments: argparse.Namespace, model: Any, pairs: Any, options: dict[
     if progress:
         count = f"{len(pairs):,} {'characters' if isinstance(pairs, str) else what}"
         print(f"{count}, {model.count_parameters():,} parameters", file=sys.stderr)
-    history = train.fit(model, pairs, epochs=arguments.epochs, out=out, progress=progress, **options)
+    asked = {name: value for name in ("lr", "batch_tokens") if (value := getattr(arguments, name)) is not None}
+    history = train.fit(model, pairs, epochs=arguments.epochs, out=out, progress=progress, **{**options, **asked})
     write_summary(out, model, history, arguments.seed)
     if history.interrupted:
         print(f"stopped after {history.steps} steps; the model so far is in {out} and can be used:", file=sys.stderr)
