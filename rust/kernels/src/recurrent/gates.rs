@@ -28,6 +28,7 @@ impl GatePanels {
         self.panels * self.apart::<T>()
     }
 
+    /// How many panels.
     pub fn panels(&self) -> usize {
         self.panels
     }
