@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ConfigError, WeftError
@@ -28,26 +28,23 @@ def whole(least: int, most: int | None = None) -> Any:
     return parse
 
 
-def share(text: str) -> float:
-    """An argument type: a number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
-    return value
+def number(words: str, holds: Callable[[float], bool]) -> Any:
+    """An argument type: a number that holds to what the words say."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not holds(value):
+            raise argparse.ArgumentTypeError(f"expected a number {words}, got {text!r}")
+        return value
+
+    return parse
 
 
-def positive(text: str) -> float:
-    """An argument type: a finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
+share = number("from 0 to 1", lambda value: 0.0 <= value <= 1.0)
+positive = number("above 0", lambda value: 0.0 < value < float("inf"))
 
 
 class Parser(argparse.ArgumentParser):

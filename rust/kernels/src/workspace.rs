@@ -11,7 +11,8 @@ use weft_simd::Real;
 /// Alignment of every buffer: a cache line, and the widest vector.
 pub const ALIGNMENT: usize = 64;
 
-/// Buffers of at least this many bytes are aligned to huge pages and ask the kernel for them: fewer page faults, fewer TLB misses.
+/// Buffers of at least this many bytes are aligned to huge pages and advise the kernel to use them. It does so late, if at all: the zeros have
+/// touched small pages by then. Advised before the zeros it does at once, which made no row faster beyond doubt (docs/benchmarks-amd.md).
 const HUGE: usize = 2 << 20;
 
 /// Aligned bytes that go back to the cache when dropped. Never uninitialised: fresh ones are zero, used ones hold old numbers.

@@ -1,14 +1,14 @@
 //! Output projection and cross-entropy in one: the logits `[N, V]` are never stored, only a chunk of their rows at a time.
 //!
 //! For each chunk: logits = X·Wᵀ + b; every row becomes its own gradient in place, (p − target)·scale; then dX = G·W, dWᵀ += Xᵀ·G and
-//! db += Σ G while the chunk is still near. The chunk lies in panels of 64 columns, row after row, as the first product writes and the last
-//! one reads them: nothing of it is packed. dWᵀ is turned over in the end, where it lies ([`TurnedGradient`]). W is read as it is: its panels, packed before, would be two copies of it beside its gradient. The backward pass has
-//! nothing left to do but a product with the loss's gradient. Where the rows are cut changes no bit: dW is one chain of FMAs over all
-//! rows, and db adds row after row.
+//! db += Σ G while the chunk is still near. The chunk lies in [`Panels`], as the first product writes and the last one reads them: nothing
+//! of it is packed. dWᵀ is turned over in the end, where it lies ([`TurnedGradient`]). W is read as it is: its panels, packed before,
+//! would be two copies of it beside its gradient. The backward pass has nothing left to do but a product with the loss's gradient. Where
+//! the rows are cut changes no bit: dW is one chain of FMAs over all rows, and db adds row after row.
 
 use crate::activation::{exp_row, row_max, row_sum};
 use crate::error::{check_indices, check_length};
-use crate::matmul::{Right, Start, TurnedGradient, panel_width, product};
+use crate::matmul::{Panels, Right, Start, TurnedGradient, panel_width, product};
 use crate::parallel::{self, Shared};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result};
@@ -30,43 +30,10 @@ pub struct ProjectionGradients<'a, T> {
     pub bias: &'a mut [T],
 }
 
-/// A chunk of logits, or of their gradients: panels, one behind the other.
-#[derive(Clone, Copy)]
-struct Panels<T> {
-    first: Shared<T>,
-    rows: usize,
-    classes: usize,
-}
-
-impl<T: Real> Panels<T> {
-    /// Numbers of all panels; the last is as wide as the others.
-    fn len(rows: usize, classes: usize) -> usize {
-        classes.div_ceil(panel_width::<T>()) * panel_width::<T>() * rows
-    }
-
-    /// From a panel to the next.
-    fn apart(&self) -> usize {
-        self.rows * panel_width::<T>()
-    }
-
-    /// Of each panel: its first column, how many there are, and where they lie in a row.
-    fn of_row(self, row: usize) -> impl Iterator<Item = (usize, usize, *mut T)> {
-        let width = panel_width::<T>();
-        (0..self.classes).step_by(width).map(move |first| {
-            let place = self.first.0.wrapping_add(first / width * self.apart() + row * width);
-            (first, width.min(self.classes - first), place)
-        })
-    }
-
-    /// Where a number lies.
-    fn at(self, row: usize, column: usize) -> *mut T {
-        let width = panel_width::<T>();
-        self.first.0.wrapping_add(column / width * self.apart() + row * width + column % width)
-    }
-}
-
 struct Rows<'a, T> {
-    logits: Panels<T>,
+    /// Logits in, gradients out.
+    logits: Shared<T>,
+    places: Panels<T>,
     /// Which of them, and what belongs to each.
     rows: Range<usize>,
     targets: &'a [i64],
@@ -82,14 +49,14 @@ impl<T: Real> Kernel for Rows<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let n = self.logits.classes;
+        let n = self.places.columns;
         let floor = <T::On<I>>::splat(self.smoothing / T::from_f64(n as f64) * self.scale);
         for (i, row) in self.rows.enumerate() {
             let target = self.targets[i];
             if target == self.ignore {
-                for (_, count, place) in self.logits.of_row(row) {
+                for (_, count, place) in self.places.of_row(row) {
                     // SAFETY: these numbers are this thread's.
-                    unsafe { std::slice::from_raw_parts_mut(place, count) }.fill(T::ZERO);
+                    unsafe { self.logits.slice(place..place + count) }.fill(T::ZERO);
                 }
                 self.losses[i] = T::ZERO;
                 continue;
@@ -97,7 +64,8 @@ impl<T: Real> Kernel for Rows<'_, T> {
             let x = self.near.as_mut_ptr();
             // SAFETY: the row's logits are this thread's, `near` holds them, and the target is one of them.
             unsafe {
-                for (first, count, place) in self.logits.of_row(row) {
+                for (first, count, place) in self.places.of_row(row) {
+                    let place = self.logits.at(place);
                     // The next row's lines lie behind these, which no stream of the processor sees.
                     <T::On<I> as Lanes>::Step::ask(place.wrapping_add(panel_width::<T>()));
                     for i in (0..count).step_by(T::WIDTH) {
@@ -121,7 +89,8 @@ impl<T: Real> Kernel for Rows<'_, T> {
                 // What would be next to a subnormal number becomes 0: each of those costs the products that follow a hundred cycles.
                 let least = <T::On<I>>::splat(T::MIN_NORMAL * T::from_f64(f64::from(1 << 24)) / factor);
                 let factor = <T::On<I>>::splat(factor);
-                for (first, count, place) in self.logits.of_row(row) {
+                for (first, count, place) in self.places.of_row(row) {
+                    let place = self.logits.at(place);
                     let mut i = 0;
                     while i < count {
                         let c = T::WIDTH.min(count - i);
@@ -131,7 +100,7 @@ impl<T: Real> Kernel for Rows<'_, T> {
                         i += c;
                     }
                 }
-                *self.logits.at(row, target as usize) += -(self.scale * (T::ONE - self.smoothing));
+                *self.logits.at(self.places.at(row, target as usize)) += -(self.scale * (T::ONE - self.smoothing));
             }
         }
     }
@@ -163,7 +132,7 @@ pub fn projected_cross_entropy<T: Real>(
     given("bias gradient", gradients.bias.len(), classes)?;
     let most = (CHUNK / classes.max(1)).clamp(1, MOST_ROWS);
     let chunks = rows.div_ceil(most);
-    let mut logits = scratch::<T>(Panels::<T>::len(rows.div_ceil(chunks.max(1)), classes));
+    let mut logits = scratch::<T>(Panels::<T>::new(rows.div_ceil(chunks.max(1)), classes).len());
     gradients.bias.fill(T::ZERO);
     if rows == 0 {
         gradients.weight.fill(T::ZERO);
@@ -172,24 +141,20 @@ pub fn projected_cross_entropy<T: Real>(
     for chunk in 0..chunks {
         let range = parallel::part(rows, chunks, chunk);
         let (count, span) = (range.len(), range.start * size..range.end * size);
-        let panels = Panels { first: Shared(logits.as_mut_ptr()), rows: count, classes };
-        let (width, apart) = (panel_width::<T>(), panels.apart());
+        let places = Panels::new(count, classes);
         let part = MatrixView::new(&x[span.clone()], count, size);
         let start = if bias.is_empty() { Start::Zero } else { Start::Bias(bias) };
-        // SAFETY: the buffer holds the panels of so many rows.
-        let to = unsafe { MatrixViewMut::from_raw(panels.first.0, count, classes, width as isize).in_blocks(width, apart) };
-        product(part, Right::View(weight.transposed()), to, start);
-        let shared_losses = Shared(losses[range.clone()].as_mut_ptr());
+        product(part, Right::View(weight.transposed()), places.view_mut(&mut logits), start);
+        let (shared, shared_losses) = (Shared(logits.as_mut_ptr()), Shared(losses[range.clone()].as_mut_ptr()));
         let targets = &targets[range.clone()];
         parallel::over_ranges(count, count * classes * size_of::<T>() * 6, |rows| {
             // SAFETY: rows of different threads are disjoint.
             let losses = unsafe { shared_losses.slice(rows.clone()) };
             let (smoothing, targets) = (T::from_f64(smoothing), &targets[rows.clone()]);
             let mut near = scratch::<T>(classes);
-            dispatch(Rows { logits: panels, rows, targets, losses, ignore, smoothing, scale, near: &mut near });
+            dispatch(Rows { logits: shared, places, rows, targets, losses, ignore, smoothing, scale, near: &mut near });
         });
-        // SAFETY: as above; nothing writes them any more.
-        let g = unsafe { MatrixView::from_raw(panels.first.0, count, classes, width as isize, 1).in_blocks(width, apart) };
+        let g = places.view(&logits);
         if !gradients.x.is_empty() {
             let dx = MatrixViewMut::new(&mut gradients.x[span.clone()], count, size);
             product(g, Right::View(weight), dx, Start::Zero);
@@ -199,7 +164,8 @@ pub fn projected_cross_entropy<T: Real>(
         }
         if !gradients.bias.is_empty() {
             let shared = Shared(gradients.bias.as_mut_ptr());
-            parallel::over_ranges(classes.div_ceil(width), count * classes * size_of::<T>(), |some| {
+            parallel::over_ranges(places.count(), count * classes * size_of::<T>(), |some| {
+                let (width, apart) = (panel_width::<T>(), places.apart());
                 for panel in some {
                     // SAFETY: a panel's columns are one thread's.
                     let y = unsafe { shared.slice(panel * width..classes.min((panel + 1) * width)) };

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `tile.rs` | the register tile: up to 8 rows by 4 vectors |
 //! | `packed_matrix.rs` | B in panels, packed once and used by many products |
+//! | `panels.rs` | where the numbers of a matrix in panels lie |
 //! | `pack.rs` | copying blocks of A and B into panels within a product |
 //! | `product.rs` | blocks, threads, and the product itself |
 //! | `turn.rs` | a product's rows as columns |
@@ -17,6 +18,7 @@
 mod linear;
 pub(crate) mod pack;
 mod packed_matrix;
+mod panels;
 mod product;
 pub(crate) mod tile;
 mod turn;
@@ -24,6 +26,7 @@ mod weight_gradient;
 
 pub use linear::{Linear, linear};
 pub use packed_matrix::PackedMatrix;
+pub(crate) use panels::Panels;
 pub use product::{Finish, Right, Start, batched, product, product_finished, product_on};
 pub(crate) use turn::{turn, turn_here};
 pub(crate) use weight_gradient::TurnedGradient;

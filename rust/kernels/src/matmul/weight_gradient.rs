@@ -3,7 +3,7 @@
 //! As it stands the product packs G in groups of columns, number by number. As Xᵀ·G it packs X so, and G line by line: faster where G is
 //! the wider, though dWᵀ must be turned over. Every element is one chain over the rows either way, with the same bits.
 
-use super::{Right, Start, panel_width, product, turn_here};
+use super::{Panels, Right, Start, panel_width, product, turn_here};
 use crate::parallel::{self, Shared};
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, MatrixViewMut, Real};
@@ -45,14 +45,9 @@ impl<'a, T: Real> TurnedGradient<'a, T> {
 
     /// The sum, or its beginning, of the products of all chunks. Where g is in panels they are read as they lie.
     pub(crate) fn add(&mut self, a: MatrixView<'_, T>, g: MatrixView<'_, T>, start: Start<'_, T>) {
-        let (width, rest) = (panel_width::<T>(), self.outputs % panel_width::<T>());
+        let rest = self.outputs % panel_width::<T>();
         let whole = self.outputs - rest;
-        // SAFETY: a panel holds a row of `width` numbers for each of `inputs` rows of dWᵀ, and the next panel follows it.
-        let panels = unsafe {
-            MatrixViewMut::from_raw(self.to.as_mut_ptr(), self.inputs, whole, width as isize)
-                .in_blocks(width, self.inputs * width)
-        };
-        product(a, Right::View(g.columns(0, whole)), panels, start);
+        product(a, Right::View(g.columns(0, whole)), Panels::new(self.inputs, whole).view_mut(self.to), start);
         product(a, Right::View(g.columns(whole, rest)), MatrixViewMut::new(&mut self.rest, self.inputs, rest), start);
     }
 

@@ -7,7 +7,7 @@ use super::pointwise::Backward;
 use super::weights::{unpack_bias, unpack_gradient};
 use crate::error::{Error, check_length};
 use crate::matmul::tile::{TileArguments, tile_rows};
-use crate::matmul::{CHUNK, Right, Start, product};
+use crate::matmul::{CHUNK, Panels, Right, Start, product};
 use crate::parallel::{Barrier, Shared, part};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
@@ -97,7 +97,7 @@ pub fn backward<T: Real>(
     }
 
     let gates = copy.as_deref_mut().unwrap_or(&mut cache.gates);
-    let places = GatePanels::new::<T>(cell, sizes, rows);
+    let places = GatePanels::<T>::new(cell, sizes, rows);
     let pass = Pass {
         choice: chosen(),
         weights,
@@ -156,8 +156,8 @@ pub fn weight_gradients<T: Real>(
     let sizes = weights.sizes;
     check_length("recurrent", "inputs of passes", xs.len(), caches.len())?;
     let rows: usize = caches.iter().map(|c| c.steps.rows()).sum();
-    let all = GatePanels::new::<T>(weights.cell, sizes, rows);
-    let (mut gates, mut x_rows) = (scratch::<T>(all.len::<T>()), scratch::<T>(rows * sizes.input));
+    let all = GatePanels::<T>::new(weights.cell, sizes, rows);
+    let (mut gates, mut x_rows) = (scratch::<T>(all.panels.len()), scratch::<T>(rows * sizes.input));
     let mut h_rows = scratch::<T>(rows * sizes.hidden);
     let mut at = 0;
     for (cache, &x) in caches.iter().zip(xs) {
@@ -167,12 +167,12 @@ pub fn weight_gradients<T: Real>(
         let count = cache.steps.rows();
         let x = cache.x.as_deref().unwrap_or(x);
         check_length("recurrent", "input", x.len(), count * sizes.input)?;
-        let places = GatePanels::new::<T>(weights.cell, sizes, count);
-        check_length("recurrent", "gates", cache.gates.len(), places.len::<T>())?;
+        let places = GatePanels::<T>::new(weights.cell, sizes, count);
+        check_length("recurrent", "gates", cache.gates.len(), places.panels.len())?;
         let before = states_before(&cache.steps, &cache.h);
         let before = before.as_deref().unwrap_or(&cache.h[..count * sizes.hidden]);
-        for panel in 0..all.panels() {
-            let (one, to) = (places.apart::<T>(), panel * all.apart::<T>() + at * GatePanels::stride::<T>());
+        for panel in 0..all.panels.count() {
+            let (one, to) = (places.panels.apart(), panel * all.panels.apart() + at * Panels::<T>::STRIDE);
             gates[to..to + one].copy_from_slice(&cache.gates[panel * one..(panel + 1) * one]);
         }
         for (all, one, width) in [(&mut x_rows, x, sizes.input), (&mut h_rows, before, sizes.hidden)] {
@@ -194,7 +194,7 @@ fn of_weights<T: Real>(
 ) -> Result<()> {
     let (cell, sizes) = (weights.cell, weights.sizes);
     let (input, hidden) = (sizes.input, sizes.hidden);
-    let (columns, places) = (cell.gates() * sizes.padded::<T>(), GatePanels::new::<T>(cell, sizes, rows));
+    let (columns, places) = (cell.gates() * sizes.padded::<T>(), GatePanels::<T>::new(cell, sizes, rows));
     check_length("recurrent", "weight_ih", to.weight_ih.len(), cell.gates() * hidden * input)?;
     check_length("recurrent", "weight_hh", to.weight_hh.len(), cell.gates() * hidden * hidden)?;
     for (left, width, slot, order, gradient) in [
@@ -208,8 +208,8 @@ fn of_weights<T: Real>(
         unpack_gradient(sizes, order, width, &transposed, gradient);
     }
     if !to.bias_ih.is_empty() {
-        let mut sums = scratch::<T>(places.panels() * GatePanels::stride::<T>());
-        reduction::sum(places.panels(), rows, GatePanels::stride::<T>(), gates, &mut sums)?;
+        let mut sums = scratch::<T>(places.panels.count() * Panels::<T>::STRIDE);
+        reduction::sum(places.panels.count(), rows, Panels::<T>::STRIDE, gates, &mut sums)?;
         unpack_bias(cell, sizes, cell.input_gates(), 0, &sums, to.bias_ih);
         unpack_bias(cell, sizes, cell.recurrent_gates(), cell.recurrent_slot(), &sums, to.bias_hh);
     }
@@ -223,7 +223,7 @@ struct Pass<'a, T> {
     cache_h: *const T,
     cache_c: *const T,
     steps: &'a super::steps::Steps,
-    places: GatePanels,
+    places: GatePanels<T>,
     gates: Shared<T>,
     dy: *const T,
     dy_stride: usize,
@@ -240,10 +240,10 @@ impl<T: Real> Pass<'_, T> {
     fn run(&self, rows: Range<usize>, panels: Range<usize>, barrier: Option<&Barrier>) {
         let (cell, sizes, steps) = (self.weights.cell, self.weights.sizes, self.steps);
         let (batch, hidden, padded) = (steps.batch, sizes.hidden, sizes.padded::<T>());
-        let (stride, apart) = (GatePanels::stride::<T>(), self.places.apart::<T>());
+        let (stride, apart) = (Panels::<T>::STRIDE, self.places.panels.apart());
         let packed = self.back_recurrent;
         let k = cell.gates() * padded;
-        let segment = self.places.block::<T>();
+        let segment = self.places.block();
         let gap = apart as isize - segment as isize;
         let unit = packed.panel(panels.start).0;
         let units = hidden.min(panels.end * packed.width) - unit;
@@ -267,7 +267,7 @@ impl<T: Real> Pass<'_, T> {
                         cell,
                         rows: end - first,
                         units,
-                        gates: self.gates.0.add(self.places.at::<T>(row, unit)),
+                        gates: self.gates.0.add(self.places.at(row, unit)),
                         gates_stride: stride,
                         panels_apart: apart,
                         h_before: state(self.cache_h, before, hidden),

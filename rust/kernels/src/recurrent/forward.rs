@@ -6,7 +6,7 @@ use super::steps::{Layout, Steps};
 use super::{Cell, PackedWeights};
 use crate::error::check_length;
 use crate::matmul::tile::{TileArguments, run_tile, tile_rows};
-use crate::matmul::{CHUNK, Right, Start, product};
+use crate::matmul::{CHUNK, Panels, Right, Start, product};
 use crate::parallel::{self, Barrier, Shared, num_threads, part, threads_for, threads_for_bytes};
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, Real, Result};
@@ -115,8 +115,8 @@ pub fn forward<T: Real>(
         (false, true) => 0,
         (false, false) => blocks.iter().map(held).max().unwrap_or(0),
     };
-    let places = GatePanels::new::<T>(cell, sizes, gates_rows);
-    let mut gates = scratch::<T>(places.len::<T>());
+    let places = GatePanels::<T>::new(cell, sizes, gates_rows);
+    let mut gates = scratch::<T>(places.panels.len());
 
     let mut h = scratch::<T>((batch + rows) * hidden);
     let mut c = scratch::<T>(if !with_c { 0 } else { (batch + if training { rows } else { 0 }) * padded });
@@ -226,7 +226,7 @@ struct Pass<'a, T> {
     base: usize,
     /// The input's rows, where its product has not been formed yet.
     x: Option<&'a [T]>,
-    places: GatePanels,
+    places: GatePanels<T>,
     gates: Shared<T>,
     h: Shared<T>,
     c: Shared<T>,
@@ -239,7 +239,7 @@ impl<T: Real> Pass<'_, T> {
     fn run(&self, rows: Range<usize>, panels: Range<usize>, barrier: Option<&Barrier>) {
         let (cell, sizes, steps) = (self.weights.cell, self.weights.sizes, self.steps);
         let (batch, hidden, padded) = (steps.batch, sizes.hidden, sizes.padded::<T>());
-        let stride = GatePanels::stride::<T>();
+        let stride = Panels::<T>::STRIDE;
         let packed = &self.weights.recurrent;
         let tallest = tile_rows(self.choice, packed.width.min(cell.gates() * padded) / T::WIDTH);
         // Where nothing reads them again, the gates of a tile take the place of those before.
@@ -266,7 +266,7 @@ impl<T: Real> Pass<'_, T> {
                     unsafe {
                         let gates = match passing {
                             true => own.as_mut_ptr(),
-                            false => self.gates.0.add(self.places.at::<T>(gates_row + j, unit)),
+                            false => self.gates.0.add(self.places.at(gates_row + j, unit)),
                         };
                         if let Some(x) = self.x {
                             let input = sizes.input;
@@ -326,7 +326,7 @@ impl<T: Real> Pass<'_, T> {
                                 units,
                                 gates,
                                 gates_stride: stride,
-                                panels_apart: self.places.apart::<T>(),
+                                panels_apart: self.places.panels.apart(),
                                 h_before: h_before.add(unit),
                                 h: self.h.0.add((now + j) * hidden + unit),
                                 h_stride: hidden,
