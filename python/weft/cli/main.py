@@ -43,8 +43,8 @@ def number(words: str, holds: Callable[[float], bool]) -> Any:
     return parse
 
 
-share = number("from 0 to 1", lambda value: 0.0 <= value <= 1.0)
-positive = number("above 0", lambda value: 0.0 < value < float("inf"))
+_SHARE = number("from 0 to 1", lambda value: 0.0 <= value <= 1.0)
+_POSITIVE = number("above 0", lambda value: 0.0 < value < float("inf"))
 
 
 class Parser(argparse.ArgumentParser):
@@ -103,7 +103,7 @@ def build_parser() -> Parser:
         "--pool", choices=("last", "mean", "max", "attention"), default="last", help="classify, regress: one vector of all"
     )
     train.add_argument("--crf", action="store_true", help="tag: a conditional random field over the tags")
-    train.add_argument("--dropout", type=share, default=0.0, metavar="P", help="for all tasks but pairs (0)")
+    train.add_argument("--dropout", type=_SHARE, default=0.0, metavar="P", help="for all tasks but pairs (0)")
     train.add_argument("--window", type=whole(1), default=32, metavar="N", help="forecast: steps that are read (32)")
     train.add_argument("--horizon", type=whole(1), default=8, metavar="N", help="forecast: steps ahead (8)")
     train.add_argument("--patch", type=whole(1), default=4, metavar="N", help="draw: pixels of a code on each side (4)")
@@ -113,7 +113,7 @@ def build_parser() -> Parser:
     choices = ("dot", "scaled_dot", "general", "additive", "concat", "mlp", "location", "none")
     train.add_argument("--attention", choices=choices, default="general")
     train.add_argument("--hidden", type=whole(2, 65536), metavar="N", help="units, an even number (seq2seq 256, transformer 128)")
-    train.add_argument("--lr", type=positive, metavar="RATE", help="learning rate at its highest (what suits the task)")
+    train.add_argument("--lr", type=_POSITIVE, metavar="RATE", help="learning rate at its highest (what suits the task)")
     train.add_argument("--batch-tokens", type=whole(1), metavar="N", help="padded steps in a batch (what suits the task)")
     train.add_argument("--overwrite", action="store_true", help="replace a model that is in the folder already")
 
