@@ -13,6 +13,7 @@ __all__ = [
     "PackedMatrix",
     "RecurrentCache",
     "RecurrentWeights",
+    "TransformerLayers",
     "activation_backward",
     "activation_forward",
     "adam",
@@ -62,6 +63,7 @@ __all__ = [
     "sgd",
     "sum",
     "top_k",
+    "transformer_step",
     "unary",
     "weight_gradient",
 ]
@@ -304,5 +306,23 @@ def heads_backward(
 def heads_weights(
     request: _Request, maximum: _Array, inverse: _Array, heads: Sequence[int], rows: Sequence[int], mean: bool
 ) -> _Array: ...
+
+_Product = tuple[PackedMatrix, _Array | None]
+_Norm = tuple[_Array | None, _Array | None, float]
+_Layer = tuple[Sequence[_Product], Sequence[_Product] | None, Sequence[_Product], str | None, Sequence[_Norm]]
+
+@final
+class TransformerLayers:
+    def __new__(
+        cls, layers: Sequence[_Layer], last: _Norm | None, norm_first: bool, heads: int, scale: float
+    ) -> TransformerLayers: ...
+
+def transformer_step(
+    layers: TransformerLayers,
+    x: _Array,
+    caches: Sequence[tuple[_Array, _Array]],
+    places: tuple[_Indices, _Indices],
+    sources: tuple[Sequence[tuple[_Array, _Array]], _Indices, _Indices, bool] | None,
+) -> tuple[_Array, _Array | None]: ...
 def pages_copy(keys: _Array, values: _Array, from_pages: _Indices, to_pages: _Indices, used: _Indices) -> None: ...
 def pages_write(keys: _Array, values: _Array, pages: _Indices, slots: _Indices, k: _Array, v: _Array) -> None: ...

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ["activation", "attention", "crf", "dropout", "elementwise", "embedding", "loss", "matmul", "normalization", "optimizer", "recurrent",
-         "reduction"]  # fmt: skip
+         "reduction", "transformer"]  # fmt: skip
 
 
 def breaches(pattern, folder, suffix, allowed):

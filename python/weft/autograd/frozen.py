@@ -28,20 +28,6 @@ class FrozenLinear:
         return _native.linear(x, self._packed, self._bias, self._activation, None, residual, False)[0]
 
 
-class FrozenNorm:
-    """Layer norm of x + residual [N, D]; the bits of `normalize`."""
-
-    __slots__ = ("_bias", "_eps", "_weight")
-
-    def __init__(self, weight: Tensor | None, bias: Tensor | None, eps: float) -> None:
-        self._weight, self._bias = None if weight is None else weight._array, None if bias is None else bias._array
-        self._eps = eps
-
-    def __call__(self, x: np.ndarray, residual: np.ndarray | None = None) -> np.ndarray:
-        """[N, D]."""
-        return _native.norm_forward(False, x, residual, self._weight, self._bias, self._eps)[0]
-
-
 class FrozenRecurrent:
     """One step of a layer of one direction: x [N, I], h (and c) [N, H] → the next h (and c); the bits of `recurrent`."""
 

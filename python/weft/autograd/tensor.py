@@ -331,6 +331,16 @@ class Tensor:
         self._array, self._storage = self._array.copy(), Storage()
         self._storage.changes, self._storage.generation = before.changes, before.generation
 
+    def _become(self, dtype: Any) -> None:
+        """Goes on in another dtype, the gradient too; tensors that shared its numbers keep the old ones."""
+        if self._array.dtype == dtype:
+            return
+        before = self._shared()
+        self._array, self._storage = self._array.astype(dtype), Storage()
+        self._storage.changes, self._storage.generation = before.changes + 1, before.generation + 1
+        if self.grad is not None:
+            self.grad = Tensor(self.grad._array.astype(dtype))
+
     def _shared(self) -> Storage:
         if self._storage is None:
             self._storage = Storage()

@@ -82,7 +82,7 @@ class Seq2SeqSteps:
     def fits(model: Seq2Seq) -> bool:
         """Whether the short way knows everything that this decoder does."""
         known = model.attention is None or AttentionSteps.fits(model.attention)
-        return not model.training and known and RecurrentSteps.fits(model.decoder)
+        return not model.training and known and RecurrentSteps.fits(model.decoder) and not model.hooked
 
     def start(self, source: Source, hidden: list[np.ndarray]) -> StepState:
         """The state before the first token, a row for each source."""

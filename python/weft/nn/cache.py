@@ -9,6 +9,7 @@ import numpy as np
 from ..autograd import Tensor
 from ..autograd.attention_heads import Chosen, Options, attend_arrays, copy_pages, write_pages
 from ..autograd.buffers import empty
+from ..autograd.transformer import Places
 from ..errors import ConfigError
 
 #: Keys of a page, as the kernel has it.
@@ -105,6 +106,16 @@ class KeyValueCache:
         values = self._values[layer].transpose(0, 2, 1, 3)[..., : self.width]
         return attend_arrays(query, keys, values, options, None, np.ascontiguousarray(self.table))[0]
 
+    @property
+    def pools(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Keys [pages, heads, D, 64] and values [pages, heads, 64, …] of each layer."""
+        return list(zip(self._keys, self._values, strict=True))
+
+    @property
+    def places(self) -> Places:
+        """Where the rows stand, with the position that was reserved."""
+        return Places(np.ascontiguousarray(self.table), self._ends)
+
     def advance(self, steps: int | np.ndarray) -> None:
         """The positions written are kept: as many for every row, or [B]."""
         self.lengths = self.lengths + steps
@@ -142,11 +153,16 @@ class Memory:
         self._values = np.zeros((batch, padded, heads, width), keys.dtype)
         self._values[:, :sources] = values
 
+    @property
+    def views(self) -> tuple[np.ndarray, np.ndarray]:
+        """Keys and values [B, S, heads, width], S with what fills it up."""
+        return self._keys.transpose(0, 3, 1, 2), self._values
+
     def attend(self, query: np.ndarray, scale: float, weights: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
         """Contexts [B, T, heads · width] of queries [B, T, heads, width], and the mean of the heads' weights [B, T, S]."""
         chosen = Chosen(range(query.shape[2]), range(query.shape[1]), True) if weights else None
         options = Options(scale, lengths=self.lengths)
-        context, found = attend_arrays(query, self._keys.transpose(0, 3, 1, 2), self._values, options, chosen)
+        context, found = attend_arrays(query, *self.views, options, chosen)
         return context, None if found is None else found[..., : self.sources]
 
     def select(self, rows: np.ndarray) -> Memory:

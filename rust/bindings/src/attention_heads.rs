@@ -5,7 +5,7 @@ use crate::arrays::{Number, empty, fresh, indices, read, slice, write};
 use crate::by_dtype;
 use crate::errors::named;
 use crate::without_gil::without_gil;
-use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
+use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use weft_kernels::attention::heads::{self, Call, Chosen, Gradients, Mask, PAGE, Pages, Sizes, Statistics, View, ViewMut};
 use weft_kernels::dropout::Dropout;
@@ -32,7 +32,7 @@ fn strided<T: Number>(name: &str, array: Untyped<'_, '_>) -> PyResult<(*mut T, [
     Ok((typed.data(), strides))
 }
 
-fn view<'a, T: Number>(name: &str, array: &'a Bound<'_, PyUntypedArray>) -> PyResult<View<'a, T>> {
+pub fn view<'a, T: Number>(name: &str, array: &'a Bound<'_, PyUntypedArray>) -> PyResult<View<'a, T>> {
     let (pointer, strides) = strided::<T>(name, array)?;
     // SAFETY: NumPy's strides stay within the array, which outlives the view.
     Ok(unsafe { View::from_raw(pointer, strides) })
@@ -222,22 +222,40 @@ fn heads_weights<'py>(
     by_dtype!(maximum, T => weights::<T>(py, &request, [maximum, inverse], (&heads, &rows, mean)))
 }
 
-/// Runs `f` on the pages of a layer: keys [pages, heads, D, 64], values [pages, heads, 64, E].
+/// The pages of a layer, borrowed: keys [pages, heads, D, 64], values [pages, heads, 64, E].
+pub struct Pool<'py, T: Number> {
+    keys: PyReadwriteArrayDyn<'py, T>,
+    values: PyReadwriteArrayDyn<'py, T>,
+    sizes: [usize; 3],
+}
+
+impl<'py, T: Number> Pool<'py, T> {
+    pub fn of(keys: Untyped<'_, 'py>, values: Untyped<'_, 'py>) -> PyResult<Self> {
+        let (k, v) = (keys.shape(), values.shape());
+        if k.len() != 4 || v.len() != 4 || k[..2] != v[..2] || k[3] != PAGE || v[2] != PAGE || v[3] < k[2] {
+            return Err(named(keys.py(), "ShapeError", format!("[pages] keys and values: got {k:?} and {v:?}")));
+        }
+        Ok(Self { sizes: [k[1], k[2], v[3]], keys: write::<T>("keys", keys)?, values: write::<T>("values", values)? })
+    }
+
+    pub fn pages(&mut self, py: Python<'_>) -> PyResult<Pages<'_, T>> {
+        let contiguous = |_| named(py, "ShapeError", "[pages] keys and values: expected C-contiguous arrays".into());
+        let [heads, width, padded] = self.sizes;
+        let keys = self.keys.as_slice_mut().map_err(contiguous)?;
+        Ok(Pages { heads, width, padded, keys, values: self.values.as_slice_mut().map_err(contiguous)? })
+    }
+}
+
+/// Runs `f` on the pages of a layer.
 fn paged<T: Number>(
     keys: Untyped<'_, '_>,
     values: Untyped<'_, '_>,
     f: impl FnOnce(&mut Pages<'_, T>) -> weft_kernels::Result<()> + Send,
 ) -> PyResult<()> {
     let py = keys.py();
-    let (k, v) = (keys.shape(), values.shape());
-    if k.len() != 4 || v.len() != 4 || k[..2] != v[..2] || k[3] != PAGE || v[2] != PAGE {
-        return Err(named(py, "ShapeError", format!("[pages] keys and values: got {k:?} and {v:?}")));
-    }
-    let (heads, width, padded) = (k[1], k[2], v[3]);
-    let (mut keys, mut values) = (write::<T>("keys", keys)?, write::<T>("values", values)?);
-    let contiguous = |_| named(py, "ShapeError", "[pages] keys and values: expected C-contiguous arrays".into());
-    let (keys, values) = (keys.as_slice_mut().map_err(contiguous)?, values.as_slice_mut().map_err(contiguous)?);
-    without_gil(py, || f(&mut Pages { heads, width, padded, keys, values }))
+    let mut pool = Pool::of(keys, values)?;
+    let mut pages = pool.pages(py)?;
+    without_gil(py, || f(&mut pages))
 }
 
 /// pages_copy(keys, values, from [n], to [n], used [n]): the first positions of pages become those of others, in place
@@ -271,7 +289,7 @@ fn pages_write<'py>(
     let shape = pages.shape().to_vec();
     let wished =
         |width: usize| shape.len() == 2 && [k, v].iter().all(|a| a.shape() == [shape[0], shape[1], keys.shape()[1], width]);
-    if keys.shape().len() != 4 || !wished(keys.shape()[2]) || values.shape().last() < keys.shape().get(2) {
+    if keys.shape().len() != 4 || !wished(keys.shape()[2]) {
         return Err(named(
             py,
             "ShapeError",

@@ -20,6 +20,7 @@ mod random;
 mod recurrent;
 mod recurrent_options;
 mod reduction;
+mod transformer;
 mod without_gil;
 
 use pyo3::prelude::*;
@@ -43,5 +44,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     random::register(module)?;
     recurrent::register(module)?;
     recurrent_options::register(module)?;
-    reduction::register(module)
+    reduction::register(module)?;
+    transformer::register(module)
 }

@@ -21,6 +21,7 @@ pub mod parallel;
 pub mod random;
 pub mod recurrent;
 pub mod reduction;
+pub mod transformer;
 pub mod workspace;
 
 pub use error::{Error, Result};

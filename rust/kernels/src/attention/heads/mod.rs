@@ -35,7 +35,7 @@ mod strips;
 mod weights;
 
 pub use backward::{Gradients, backward};
-pub use forward::{Statistics, forward};
+pub use forward::{Next, Statistics, extend, forward};
 pub use pages::Pages;
 pub use weights::{Chosen, weights};
 

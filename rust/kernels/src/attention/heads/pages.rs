@@ -31,9 +31,27 @@ impl<T: Real> Pages<'_, T> {
         self.heads * PAGE * self.padded
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.keys.len() / self.key_page().max(1)
+    }
+
+    /// Keys and values as attention reads them: `[pages, PAGE, heads, columns]`.
+    pub fn views(&self) -> [View<'_, T>; 2] {
+        let [keys, values] = [self.key_page(), self.value_page()].map(|page| page as isize);
+        let (lines, padded, page) = ((self.width * PAGE) as isize, self.padded as isize, PAGE as isize);
+        // SAFETY: a page of keys holds `heads · width` lines of PAGE numbers, a page of values `heads · PAGE` rows of `padded`.
+        unsafe {
+            [
+                View::from_raw(self.keys.as_ptr(), [keys, 1, lines, page]),
+                View::from_raw(self.values.as_ptr(), [values, padded, page * padded, 1]),
+            ]
+        }
+    }
+
     /// Pages of both pools; refuses numbers of pages that do not exist.
     fn check(&self, name: &'static str, numbers: &[i64]) -> Result<usize> {
-        let count = self.keys.len() / self.key_page().max(1);
+        let count = self.count();
         check_length("pages", "keys", self.keys.len(), count * self.key_page())?;
         check_length("pages", "values", self.values.len(), count * self.value_page())?;
         below(name, numbers, count)?;
@@ -81,6 +99,30 @@ impl<T: Real> Pages<'_, T> {
 
     /// Writes keys and values `[rows, T, heads, D]` to the places `[rows, T]`: slot `slots[i]` of page `pages[i]`. No place may occur twice.
     pub fn write(&mut self, pages: &[i64], slots: &[i64], steps: usize, k: View<'_, T>, v: View<'_, T>) -> Result<()> {
+        let (heads, width) = (self.heads, self.width);
+        let to = self.writer([pages, slots], steps, k, v)?;
+        // A number of a key is alone in its cache line, which is read and written.
+        let bytes = pages.len() * heads * width * (64 + 2 * size_of::<T>());
+        parallel::over_ranges(pages.len(), bytes, |range: Range<usize>| {
+            for i in range.clone() {
+                if i + 1 < range.end {
+                    (0..heads).for_each(|head| to.ask(i + 1, head));
+                }
+                // SAFETY: each position is one thread's.
+                (0..heads).for_each(|head| unsafe { to.put(i, head) });
+            }
+        });
+        Ok(())
+    }
+
+    /// What writes the positions one by one; places that do not exist, or occur twice, are refused.
+    pub(super) fn writer<'b>(
+        &mut self,
+        [pages, slots]: [&'b [i64]; 2],
+        steps: usize,
+        k: View<'b, T>,
+        v: View<'b, T>,
+    ) -> Result<Writer<'b, T>> {
         self.check("pages", pages)?;
         check_length("pages", "slots", slots.len(), pages.len())?;
         below("slots", slots, PAGE)?;
@@ -89,42 +131,59 @@ impl<T: Real> Pages<'_, T> {
         if places.windows(2).any(|w| w[0] == w[1]) {
             return Err(Error::Config("[pages] places: expected each once".into()));
         }
-        let (key_page, value_page) = (self.key_page(), self.value_page());
-        let (keys, values) = (Shared(self.keys.as_mut_ptr()), Shared(self.values.as_mut_ptr()));
-        let (heads, width, padded) = (self.heads, self.width, self.padded);
-        // A number of a key is alone in its cache line, which is read and written.
-        let bytes = pages.len() * heads * width * (64 + 2 * size_of::<T>());
-        let places = |i: usize, head: usize| {
-            let (page, slot) = (pages[i] as usize, slots[i] as usize);
-            let key = keys.at(page * key_page + head * width * PAGE + slot);
-            (key, values.at(page * value_page + (head * PAGE + slot) * padded))
-        };
-        parallel::over_ranges(pages.len(), bytes, |range: Range<usize>| {
-            for i in range.clone() {
-                let (row, step) = (i / steps, i % steps);
-                if i + 1 < range.end {
-                    // All lines of the next position at once: one after the other, each store would wait for the third level.
-                    for head in 0..heads {
-                        let (key, value) = places(i + 1, head);
-                        dispatch(Ask { from: key.cast_const(), lines: width, stride: PAGE });
-                        dispatch(Ask { from: value.cast_const(), lines: width.div_ceil(T::WIDTH), stride: T::WIDTH });
-                    }
-                }
-                for head in 0..heads {
-                    let (key, value) = (k.at(row, step, head), v.at(row, step, head));
-                    let (across, down) = (k.strides[3], v.strides[3]);
-                    let (to, beside) = places(i, head);
-                    for d in 0..width {
-                        // SAFETY: the place exists and is this thread's alone; the views hold [rows, steps, heads, width] numbers.
-                        unsafe {
-                            *to.add(d * PAGE) = *key.offset(d as isize * across);
-                            *beside.add(d) = *value.offset(d as isize * down);
-                        }
-                    }
-                }
+        Ok(Writer {
+            keys: Shared(self.keys.as_mut_ptr()),
+            values: Shared(self.values.as_mut_ptr()),
+            sizes: [self.heads, self.width, self.padded],
+            places: [pages, slots],
+            steps,
+            from: [k, v],
+        })
+    }
+}
+
+/// Keys and values on their way into pages, while these are borrowed.
+pub(super) struct Writer<'b, T> {
+    keys: Shared<T>,
+    values: Shared<T>,
+    sizes: [usize; 3],
+    places: [&'b [i64]; 2],
+    steps: usize,
+    from: [View<'b, T>; 2],
+}
+
+impl<T: Real> Writer<'_, T> {
+    fn place(&self, i: usize, head: usize) -> (*mut T, *mut T) {
+        let [heads, width, padded] = self.sizes;
+        let [page, slot] = self.places.map(|p| p[i] as usize);
+        let key = self.keys.at((page * heads + head) * width * PAGE + slot);
+        (key, self.values.at(((page * heads + head) * PAGE + slot) * padded))
+    }
+
+    /// Asks for all lines of a position at once: one after the other, each store would wait for the third level.
+    pub(super) fn ask(&self, i: usize, head: usize) {
+        let ((key, value), width) = (self.place(i, head), self.sizes[1]);
+        dispatch(Ask { from: key.cast_const(), lines: width, stride: PAGE });
+        dispatch(Ask { from: value.cast_const(), lines: width.div_ceil(T::WIDTH), stride: T::WIDTH });
+    }
+
+    /// Writes one head of position `i`.
+    ///
+    /// # Safety
+    /// The pages are still borrowed, and no other thread reads or writes this head of the position.
+    pub(super) unsafe fn put(&self, i: usize, head: usize) {
+        let (row, step) = (i / self.steps, i % self.steps);
+        let [k, v] = self.from;
+        let (key, value) = (k.at(row, step, head), v.at(row, step, head));
+        let (across, down) = (k.strides[3], v.strides[3]);
+        let (to, beside) = self.place(i, head);
+        for d in 0..self.sizes[1] {
+            // SAFETY: the place exists, as `writer` saw; the views hold [rows, steps, heads, width] numbers; the caller answers for the rest.
+            unsafe {
+                *to.add(d * PAGE) = *key.offset(d as isize * across);
+                *beside.add(d) = *value.offset(d as isize * down);
             }
-        });
-        Ok(())
+        }
     }
 }
 
