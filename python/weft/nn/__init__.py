@@ -5,7 +5,7 @@ from .attention import Attention
 from .batch_norm import BatchNorm1d
 from .cache import KeyValueCache
 from .cells import GRUCell, LSTMCell, RNNCell
-from .container import ModuleList, Sequential
+from .container import ModuleDict, ModuleList, Sequential
 from .crf import CRF
 from .layers import GELU, CrossEntropyLoss, Dropout, Embedding, LayerNorm, Linear, ReLU, RMSNorm, Sigmoid, Tanh
 from .mode import evaluating
@@ -42,6 +42,7 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "MultiheadAttention",
     "Parameter",

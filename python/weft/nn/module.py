@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from ..autograd import Tensor, as_array, no_grad
-from ..errors import DtypeError, ShapeError
+from ..errors import ConfigError, DtypeError, ShapeError, choice_error
 from .parameter import Parameter
 
 
@@ -18,6 +18,24 @@ class IncompatibleKeys(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+class Hook:
+    """What `register_forward_hook` gives: `remove()` ends it, as does leaving a `with` block."""
+
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+        self._hooks = hooks
+        hooks[id(self)] = hook
+
+    def remove(self) -> None:
+        """Calls it no more."""
+        self._hooks.pop(id(self), None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
 
 
 class Module:
@@ -36,6 +54,7 @@ class Module:
         object.__setattr__(self, "_parameters", OrderedDict())
         object.__setattr__(self, "_buffers", OrderedDict())
         object.__setattr__(self, "_modules", OrderedDict())
+        object.__setattr__(self, "_hooks", ({}, {}))
         object.__setattr__(self, "training", True)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -80,9 +99,73 @@ class Module:
         raise TypeError(f"[{type(self).__name__.lower()}] this module has no forward()")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        return self.forward(*inputs, **options)
+        before, after = self._hooks
+        if not before and not after:
+            return self.forward(*inputs, **options)
+        for hook in list(before.values()):
+            changed = hook(self, inputs)
+            if changed is not None:
+                inputs = changed if isinstance(changed, tuple) else (changed,)
+        output = self.forward(*inputs, **options)
+        for hook in list(after.values()):
+            changed = hook(self, inputs, output)
+            output = output if changed is None else changed
+        return output
+
+    def register_forward_pre_hook(self, hook: Callable[[Any, tuple[Any, ...]], Any]) -> Hook:
+        """`hook(module, inputs)` before each call; what it returns, unless None, is read instead."""
+        return Hook(self._hooks[0], hook)
+
+    def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> Hook:
+        """`hook(module, inputs, output)` after each call; what it returns, unless None, is the output.
+
+        Decoding calls modules with hooks one by one, too. Where several are one kernel (a linear layer and its activation within a
+        Transformer's layer, an output layer within its loss), the inner ones are not called.
+
+        >>> layer, seen = weft.nn.Linear(2, 3), []
+        >>> with layer.register_forward_hook(lambda module, inputs, output: seen.append(output.shape)):
+        ...     _ = layer(weft.zeros(5, 2))
+        >>> seen
+        [(5, 3)]
+        """
+        return Hook(self._hooks[1], hook)
+
+    @property
+    def hooked(self) -> bool:
+        """Whether this module or one below it has a hook."""
+        return any(before or after for before, after in (m._hooks for m in self.modules()))
 
     # The tree
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Adds a submodule by name; None keeps the name free."""
+        if not isinstance(name, str) or not name or "." in name:
+            raise ConfigError(f"[{type(self).__name__.lower()}] add_module: expected a name without a dot, got {name!r}")
+        if module is not None and not isinstance(module, Module):
+            raise ConfigError(f"[{type(self).__name__.lower()}] {name}: expected a module, got {type(module).__name__}")
+        self.__dict__.pop(name, None)
+        self._modules[name] = module
+
+    register_module = add_module
+
+    def get_submodule(self, target: str) -> Module:
+        """The module of a dotted name; '' is this one."""
+        found: Module = self
+        for name in target.split(".") if target else ():
+            below = found._modules.get(name)
+            if below is None:
+                raise AttributeError(f"{type(found).__name__!r} has no module {name!r}")
+            found = below
+        return found
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter of a dotted name."""
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        found = module._parameters.get(name)
+        if found is None:
+            raise AttributeError(f"{type(module).__name__!r} has no parameter {name!r}")
+        return found
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Direct submodules by name; one that has two names comes by the first."""
@@ -127,6 +210,19 @@ class Module:
         """All parameters."""
         yield from (p for _, p in self.named_parameters(recurse=recurse))
 
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """Buffers by dotted name; one that is used twice comes once."""
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
+            for name, b in module._buffers.items():
+                if b is not None and id(b) not in seen:
+                    seen.add(id(b))
+                    yield (f"{path}.{name}" if path else name), b
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """All buffers."""
+        yield from (b for _, b in self.named_buffers(recurse=recurse))
+
     def _named_state(self) -> Iterator[tuple[str, Tensor]]:
         for path, module in self._paths(""):
             for registry in (module._parameters, module._buffers):
@@ -136,17 +232,56 @@ class Module:
 
     # Modes
 
-    def train(self, mode: bool = True) -> Module:
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
+        """Calls `fn` on every module below this one, then on this one: how initial values are often set. Returns self."""
+        for module in self.children():
+            module.apply(fn)
+        fn(self)
+        return self
+
+    def to(self, where: Any = None, dtype: Any = None) -> Self:
+        """Parameters and buffers of floating point in another dtype, in place; a place may be given too, which is always 'cpu'. Make the
+        optimiser afterwards. Returns self.
+
+        >>> weft.nn.Linear(2, 3).to("cpu").to(np.float64).weight.dtype
+        dtype('float64')
+        """
+        if where is not None and str(where) != "cpu":
+            if isinstance(where, str) and where.split(":")[0] not in np.sctypeDict:
+                raise choice_error("to", "device", ("cpu",), where)
+            dtype = where
+        if dtype is None:
+            return self
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise choice_error("to", "dtype", ("float32", "float64"), dtype)
+        for tensor in (*self.parameters(), *self.buffers()):
+            if tensor.dtype.kind == "f":
+                tensor._become(np.dtype(dtype))
+        return self
+
+    def float(self) -> Self:
+        """Parameters and buffers in float32; returns self."""
+        return self.to(np.float32)
+
+    def double(self) -> Self:
+        """Parameters and buffers in float64; returns self."""
+        return self.to(np.float64)
+
+    def cpu(self) -> Self:
+        """Itself: there is no other place."""
+        return self
+
+    def train(self, mode: bool = True) -> Self:
         """Switches dropout and its kin on (or off); returns self."""
         for module in self.modules():
             object.__setattr__(module, "training", mode)
         return self
 
-    def eval(self) -> Module:
+    def eval(self) -> Self:
         """Switches dropout and its kin off; returns self."""
         return self.train(False)
 
-    def requires_grad_(self, requires_grad: bool = True) -> Module:
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Sets for all parameters whether they are trained; returns self."""
         for p in self.parameters():
             p.requires_grad_(requires_grad)
@@ -200,7 +335,8 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        lines = [f"  ({name}): " + repr(m).replace("\n", "\n  ") for name, m in self.named_children()]
+        below = ((name, m) for name, m in self._modules.items() if m is not None)
+        lines = [f"  ({name}): " + repr(m).replace("\n", "\n  ") for name, m in below]
         if not lines:
             return f"{type(self).__name__}({self.extra_repr()})"
         head = f"{type(self).__name__}({self.extra_repr()}"
