@@ -28,6 +28,20 @@ class FrozenLinear:
         return _native.linear(x, self._packed, self._bias, self._activation, None, residual, False)[0]
 
 
+class FrozenEmbedding:
+    """Rows of a table [V, D] times a number; the bits of `embedding` and a product. Its numbers are read as they are at each call."""
+
+    __slots__ = ("_scale", "_weight")
+
+    def __init__(self, weight: Tensor, scale: float = 1.0) -> None:
+        self._weight, self._scale = weight, scale
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        """Whole numbers [N] → [N, D], a new array."""
+        rows = self._weight._array[tokens]
+        return rows if self._scale == 1.0 else np.multiply(rows, self._scale, out=rows)
+
+
 class FrozenRecurrent:
     """One step of a layer of one direction: x [N, I], h (and c) [N, H] → the next h (and c); the bits of `recurrent`."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,21 +56,40 @@ class Ranking:
         if self.stop not in STOPS:
             raise choice_error("beam", "stop", STOPS, self.stop)
 
-    def score(self, logprob: float, length: int, weights: list[np.ndarray]) -> float:
-        """The score of a hypothesis that has ended; `length` counts the end."""
+    def score(self, logprob: float, length: int, weights: Sequence[np.ndarray]) -> float:
+        """The score of a hypothesis that has ended; `length` counts the end, `weights` are those of each step, if they matter."""
         score = penalized(logprob, length, self.length_penalty)
-        return score + self.coverage_penalty * coverage(np.stack(weights)) if self.coverage_penalty and weights else score
+        return score + self.coverage_penalty * coverage(np.stack(weights)) if self.coverage_penalty and len(weights) else score
 
 
-@dataclass(slots=True)
-class _Hypothesis:
+class _Living(NamedTuple):
+    """The hypotheses of all searches that go on, those of a search side by side, the one kept earlier first."""
+
+    #: Which search [rows].
+    owner: np.ndarray
+    #: Sums of log-probabilities [rows], f64.
+    logprob: np.ndarray
+    #: Tokens [rows, steps].
+    said: np.ndarray
+    #: At each step, the row of its attention [rows, steps].
+    looked: np.ndarray
+
+    def extend(self, parents: np.ndarray, tokens: np.ndarray, logprob: np.ndarray) -> _Living:
+        """One token more: each row goes on from a parent."""
+        said = np.concatenate([self.said[parents], tokens[:, None]], 1)
+        return _Living(self.owner[parents], logprob, said, np.concatenate([self.looked[parents], parents[:, None]], 1))
+
+
+class _Ended(NamedTuple):
+    """A hypothesis that has ended."""
+
     tokens: list[int]
     logprob: float
-    #: Attention [S] of each step, views of what the model gave.
-    weights: list[np.ndarray] = field(default_factory=list)
-    #: When it has ended: its score, and whether all that is required was said.
-    score: float = 0.0
-    whole: bool = True
+    score: float
+    #: Whether all that is required was said.
+    whole: bool
+    #: Its rows of the attention of each step.
+    looked: list[int]
 
 
 def beam(
@@ -88,97 +107,109 @@ def beam(
         raise range_error("beam", "n_best", f"a whole number from 1 to the beam of {beam}", n_best)
     ranking = Ranking(length_penalty, coverage_penalty, stop)
     state = model.start(list(inputs))
+    required: Sequence[Runs] = [()] * len(inputs) if rules is None or rules.required is None else rules.required
+    attention: list[np.ndarray] = []
     searches = [
-        _Search(beam, n_best, limit, ranking, () if rules is None or rules.required is None else rules.required[i])
-        for i, limit in enumerate(max_length)
+        _Search(beam, n_best, limit, ranking, runs, attention, len(source))
+        for limit, runs, source in zip(max_length, required, inputs, strict=True)
     ]
-    tokens = np.full(len(inputs), START, np.int64)
-    while any(s.alive for s in searches):
+    rows = np.arange(len(inputs))
+    nothing = np.zeros((len(rows), 0), np.int64)
+    alive = _Living(rows, np.zeros(len(rows)), nothing, nothing)
+    tokens = np.full(len(rows), START, np.int64)
+    while len(alive.owner):
         scores, weights, state = model.step(state, tokens)
         bar(scores, rules)
-        said = [(h.tokens, i) for i, search in enumerate(searches) for h in search.alive]
-        allowed = adjusted(rules, scores, [s for s, _ in said], [i for _, i in said])
-        totals, tops = _continuations(scores, allowed, beam, [h.logprob for search in searches for h in search.alive])
-        parents: list[int] = []
-        next_tokens: list[int] = []
-        row = 0
-        for i, search in enumerate(searches):
-            count = len(search.alive)
-            if not count:
-                continue
-            rows = slice(row, row + count)
-            looked = None if weights is None else weights[rows, : len(inputs[i])]
-            for parent, token in search.extend(scores[rows], allowed[rows], (totals[rows], tops[rows]), looked):
-                parents.append(row + parent)
-                next_tokens.append(token)
-            row += count
-        state, tokens = state.select(np.array(parents, np.int64)), np.array(next_tokens, np.int64)
+        allowed = scores if rules is None else adjusted(rules, scores, alive.said.tolist(), alive.owner.tolist())
+        if weights is not None:
+            attention.append(weights)
+        parents, tokens, logprobs = _choose(searches, alive, scores, allowed, beam)
+        owner, kept = alive.owner[parents], tokens != END
+        for at in np.flatnonzero(~kept).tolist():
+            row = int(parents[at])
+            searches[owner[at]].end(alive.said[row].tolist(), float(logprobs[at]), [*alive.looked[row].tolist(), row])
+        for i in np.unique(owner).tolist():
+            if searches[i].over(logprobs[kept & (owner == i)], alive.said.shape[1] + 2):
+                kept &= owner != i
+        parents, tokens = parents[kept], tokens[kept]
+        if len(parents):
+            state = state.select(parents)
+        alive = alive.extend(parents, tokens, logprobs[kept])
     return [s.results() for s in searches]
 
 
-#: Of hypotheses, the best continuations: their places' log-probabilities as the rules leave them, and (logprob, token) of each.
-_Tops = tuple[list[list[float]], list[list[tuple[float, int]]]]
+#: Rows that go on, the tokens that they say, and the sums of log-probabilities with them, in the order of the searches.
+_Chosen = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _continuations(scores: np.ndarray, allowed: np.ndarray, beam: int, before: list[float]) -> _Tops:
-    """Of each hypothesis no more than `beam` continuations can be among the best. Sums in f64, all rows at once."""
-    best, tokens = top_k_array(allowed, beam)
-    said = best if allowed is scores else np.take_along_axis(scores, tokens, 1)
-    first = np.array(before)[:, None]
-    totals, logprobs = (best.astype(np.float64) + first).tolist(), (said.astype(np.float64) + first).tolist()
-    return totals, [list(zip(p, t, strict=True)) for p, t in zip(logprobs, tokens.tolist(), strict=True)]
+def _choose(searches: Sequence[_Search], alive: _Living, scores: np.ndarray, allowed: np.ndarray, beam: int) -> _Chosen:
+    """The best continuations of each search, ordered by log-probabilities `allowed` [rows, V]. Sums in f64, all rows at once."""
+    # Of each hypothesis no more than `beam` continuations can be among the best.
+    best, tops = top_k_array(allowed, beam)
+    said = best if allowed is scores else np.take_along_axis(scores, tops, 1)
+    before, width = alive.logprob[:, None], best.shape[1]
+    counts = np.bincount(alive.owner, minlength=len(searches))
+    first = np.cumsum(counts) - counts
+    # As many rows for each search, those that are not there at −∞. Stable: of equal ones the hypothesis kept earlier, then the lower token.
+    totals = np.full((len(searches), counts.max(), width), -np.inf)
+    totals[alive.owner, np.arange(len(alive.owner)) - first[alive.owner]] = best + before
+    order = np.argsort(-totals.reshape(len(searches), -1), axis=1, kind="stable")[:, :beam]
+    step = alive.said.shape[1]
+    apart = [i for i in np.flatnonzero(counts).tolist() if searches[i].required or step >= searches[i].limit]
+    there = order // width < counts[:, None]
+    there[apart] = False
+    parents, columns = (first[:, None] + order // width)[there], (order % width)[there]
+    tokens, logprobs = tops[parents, columns], (said + before)[parents, columns]
+    possible = tokens >= 0
+    chosen = parents[possible], tokens[possible], logprobs[possible]
+    if not apart:
+        return chosen
+    parts = [chosen]
+    for i in apart:
+        rows = slice(int(first[i]), int(first[i] + counts[i]))
+        part = searches[i].choose(alive.said[rows].tolist(), alive.logprob[rows], scores[rows], allowed[rows])
+        parts.append((part[0] + first[i], *part[1:]))
+    together = [np.concatenate(p) for p in zip(*parts, strict=True)]
+    placed = np.argsort(alive.owner[together[0]], kind="stable")
+    return together[0][placed], together[1][placed], together[2][placed]
 
 
 class _Search:
-    """The hypotheses of one input."""
+    """What has ended of one input, and the choice where the best continuations are not all."""
 
-    def __init__(self, beam: int, n_best: int, limit: int, ranking: Ranking, required: Runs) -> None:
+    def __init__(
+        self, beam: int, n_best: int, limit: int, ranking: Ranking, required: Runs, attention: list[np.ndarray], source: int
+    ) -> None:
         self.n_best, self.limit, self.ranking, self.required = n_best, limit, ranking, required
         self.needed = sum(map(len, required))
         self.beam = max(beam, self.needed + 1) if required else beam
-        self.alive = [_Hypothesis([], 0.0)]
-        self.ended: list[_Hypothesis] = []
+        self.ended: list[_Ended] = []
+        self._attention, self._source = attention, source
 
-    def extend(self, scores: np.ndarray, allowed: np.ndarray, tops: _Tops, weights: np.ndarray | None) -> list[tuple[int, int]]:
-        """One token more, from log-probabilities [alive, V], those that the rules leave, the best of these, and attention [alive, S]:
-        (parent, token) of what lives on."""
-        survivors, places = [], []
-        for logprob, parent, token in self._choose(scores, allowed, tops):
-            old = self.alive[parent]
-            steps = [] if weights is None else [*old.weights, weights[parent]]
-            if token == END:
-                score = self.ranking.score(logprob, len(old.tokens) + 1, steps)
-                whole = count_said(old.tokens, self.required) == self.needed
-                self.ended.append(_Hypothesis(old.tokens, logprob, steps, score, whole))
-            else:
-                survivors.append(_Hypothesis([*old.tokens, token], logprob, steps))
-                places.append((parent, token))
-        self.alive = survivors
-        if self._over():
-            self.alive, places = [], []
-        return places
+    def end(self, tokens: list[int], logprob: float, looked: list[int]) -> None:
+        """A hypothesis ends; `looked`: its rows of the attention, the end's too."""
+        score = self.ranking.score(logprob, len(tokens) + 1, self._weights(looked) if self.ranking.coverage_penalty else [])
+        self.ended.append(_Ended(tokens, logprob, score, count_said(tokens, self.required) == self.needed, looked))
 
-    def _choose(self, scores: np.ndarray, allowed: np.ndarray, tops: _Tops) -> list[tuple[float, int, int]]:
-        """The continuations that stay as (logprob, parent, token), ordered by `allowed`; only the end when the length is used up."""
-        if len(self.alive[0].tokens) >= self.limit:
-            return [(h.logprob + float(scores[j, END]), j, END) for j, h in enumerate(self.alive)]
-        size = scores.shape[1]
-        if not self.required:
-            totals = [t for row in tops[0] for t in row]
-            width = len(tops[0][0])
-            # Stable: of equal ones the hypothesis kept earlier, then the lower token.
-            order = sorted(range(len(totals)), key=totals.__getitem__, reverse=True)[: self.beam]
-            chosen = [(*tops[1][k // width][k % width], k // width) for k in order]
-            return [(logprob, parent, token) for logprob, token, parent in chosen if token >= 0]
-        before = np.array([[h.logprob] for h in self.alive])
-        total = allowed.astype(np.float64) + before
-        order = self._required(total, size)
-        said = total if allowed is scores else scores.astype(np.float64) + before
-        return [(float(said.flat[k]), k // size, k % size) for k in order if np.isfinite(total.flat[k])]
+    def _weights(self, looked: list[int]) -> list[np.ndarray]:
+        """Attention [source] of each step, as far as there is any."""
+        return [a[row, : self._source] for a, row in zip(self._attention, looked, strict=False)]
 
-    def _required(self, total: np.ndarray, size: int) -> list[int]:
+    def choose(self, texts: list[list[int]], before: np.ndarray, scores: np.ndarray, allowed: np.ndarray) -> _Chosen:
+        """Where the length is used up only the end; else what is required has its places beside the best."""
+        if len(texts[0]) >= self.limit:
+            return np.arange(len(texts)), np.full(len(texts), END, np.int64), before + scores[:, END]
+        total = allowed.astype(np.float64) + before[:, None]
+        order = np.array(self._required(texts, total), np.int64)
+        rows, tokens = order // total.shape[1], order % total.shape[1]
+        # As the rules leave them now: where something is still to be said, the end was taken away.
+        possible = np.isfinite(total[rows, tokens])
+        rows, tokens = rows[possible], tokens[possible]
+        return rows, tokens, scores[rows, tokens] + before[rows]
+
+    def _required(self, texts: list[list[int]], total: np.ndarray) -> list[int]:
         """The candidates of constrained search: the best of all, the best of each hypothesis, and what each still has to say."""
-        texts = [h.tokens for h in self.alive]
+        size = total.shape[1]
         for j, text in enumerate(texts):
             if count_said(text, self.required) < self.needed:
                 last = total[j, END]
@@ -197,16 +228,17 @@ class _Search:
         kept = allot(np.array(counts), total.ravel()[candidates], self.beam, self.needed)
         return candidates[kept].tolist()
 
-    def _over(self) -> bool:
+    def over(self, living: np.ndarray, length: int) -> bool:
+        """Whether hypotheses with these log-probabilities, which would be `length` long if they ended next, can change nothing any more."""
         done = sorted((h.score for h in self.ended if h.whole), reverse=True)
-        if not self.alive or len(done) < self.n_best:
+        if not len(living) or len(done) < self.n_best:
             return False
-        here = len(self.alive[0].tokens) + 1
-        lengths = [self.limit + 1, *([here] if self.ranking.stop == "full" and len(done) >= self.beam else [])]
-        best = max(h.logprob for h in self.alive)
+        lengths = [self.limit + 1, *([length] if self.ranking.stop == "full" and len(done) >= self.beam else [])]
+        best = float(living.max())
         return any(done[self.n_best - 1] >= penalized(best, n, self.ranking.length_penalty) for n in lengths)
 
     def results(self) -> list[Result]:
         """The best that have ended, those that say all that is required before others."""
         best = sorted(self.ended, key=lambda h: (not h.whole, -h.score))[: self.n_best]
-        return [Result("", h.tokens, h.logprob, h.score, np.stack(h.weights) if h.weights else None) for h in best]
+        looks = [self._weights(h.looked) for h in best]
+        return [Result("", h.tokens, h.logprob, h.score, np.stack(w) if w else None) for h, w in zip(best, looks, strict=True)]

@@ -12,6 +12,7 @@ import numpy as np
 from .. import nn
 from ..autograd import Tensor, no_grad
 from ..autograd.activation import log_softmax_array
+from ..autograd.frozen import FrozenEmbedding
 from ..data.batches import groups, in_batches, pad
 from ..data.kinds import make_vocabulary
 from ..data.pairs import hash_share
@@ -151,11 +152,13 @@ class LanguageModel(Generation, Model):
         return self.dropout(output)
 
     def _embedded(self, tokens: np.ndarray, start: Any = 0) -> Tensor:
-        longest = int(np.max(start, initial=0)) + tokens.shape[1]
-        if self.max_length is not None and longest > self.max_length:
-            raise ConfigError(f"[language] input: expected at most max_length {self.max_length} tokens, got {longest}")
+        self._check_length(int(np.max(start, initial=0)) + tokens.shape[1])
         x = self.embedding(tokens)
         return self.dropout(x if self.positions is None else self.positions(x, start))
+
+    def _check_length(self, longest: int) -> None:
+        if self.max_length is not None and longest > self.max_length:
+            raise ConfigError(f"[language] input: expected at most max_length {self.max_length} tokens, got {longest}")
 
     def forward(self, tokens: np.ndarray) -> Tensor:
         """Logits [B, T, V] of the token after each."""
@@ -310,13 +313,16 @@ class LanguageModel(Generation, Model):
         """What predicts the next token [rows, hidden], and what is kept."""
         if isinstance(state.steps, EncoderSteps):
             cache = state.kept
-            x = self._embedded(tokens.reshape(-1, 1), cache.lengths).numpy()[:, 0]
+            self._check_length(int(cache.lengths.max(initial=0)) + 1)
+            x = FrozenEmbedding(self.embedding.weight)(tokens)
+            if self.positions is not None:
+                x += self.positions.positions.numpy()[cache.lengths]
             cache.reserve(1)
             h = state.steps(x, cache)
             cache.advance(1)
             return h, cache
         assert state.steps is not None
-        return state.steps(self.embedding.weight.numpy()[tokens], state.kept)
+        return state.steps(FrozenEmbedding(self.embedding.weight)(tokens), state.kept)
 
     def _limit(self, numbers: Any, max_length: int | None) -> int:
         wished = 100 if max_length is None else max_length

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..autograd.activation import log_softmax_array
-from ..autograd.frozen import FrozenLinear
+from ..autograd.frozen import FrozenEmbedding, FrozenLinear
 from ..nn.steps import AttentionSteps, RecurrentSteps
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Seq2SeqSteps:
     """The parameters of a decoder in evaluation mode, as its steps read them; see `fits`."""
 
     def __init__(self, model: Seq2Seq) -> None:
-        self._table = model.target_embedding.weight.numpy()
+        self._table = FrozenEmbedding(model.target_embedding.weight)
         self._decoder = RecurrentSteps(model.decoder)
         self._attention = None if model.attention is None else AttentionSteps(model.attention)
         joins = model.attention is not None or model.every
@@ -92,7 +92,7 @@ class Seq2SeqSteps:
 
     def __call__(self, state: StepState, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, StepState]:
         """One token further: log-probabilities [rows, V], attention weights [rows, S], the new state."""
-        x = self._table[tokens]
+        x = self._table(tokens)
         sources, weights = state.sources, None
         context = None if sources.summary is None else sources.summary[state.rows]
         beside = state.fed if self._feeding else context

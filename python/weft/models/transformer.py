@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,34 +16,14 @@ from ..data.vocabulary import PAD, Vocabulary
 from ..decoding.rules import bar
 from ..errors import ConfigError, choice_error
 from ..nn import init
-from ..nn.cache import Cached, KeyValueCache, Memory
-from ..nn.steps import DecoderSteps
+from ..nn.cache import Cached, KeyValueCache
 from .encoder_decoder import EncoderDecoder
+from .transformer_steps import State, TransformerSteps
 
 TIES = ("none", "decoder", "all")
 POSITIONS = ("sinusoidal", "learned", "rotary")
 #: The base of rotary positions (Su et al. 2021).
 ROTARY = 10000.0
-
-
-@dataclass
-class State:
-    """What `start` and `step` hand on: the cache of each hypothesis, and which source it belongs to."""
-
-    cache: KeyValueCache
-    memories: list[Memory]
-    rows: np.ndarray
-    #: The short way through the decoder, where it fits.
-    steps: DecoderSteps | None = None
-
-    def select(self, rows: np.ndarray) -> State:
-        """The given hypotheses, also more than once; sources that none belongs to are dropped."""
-        belongs = self.rows[rows]
-        sources, place = np.unique(belongs, return_inverse=True)
-        memories = self.memories
-        if len(sources) < len(memories[0].lengths):
-            memories = [m.select(sources) for m in memories]
-        return State(self.cache.select(rows), memories, place.reshape(-1), self.steps)
 
 
 class Transformer(EncoderDecoder):
@@ -143,12 +122,18 @@ class Transformer(EncoderDecoder):
 
     def embed(self, tokens: np.ndarray, table: nn.Module, start: int = 0) -> Tensor:
         """Numbers [B, T] → embedding · √hidden + positions, after dropout."""
-        if self.max_length is not None and start + tokens.shape[1] > self.max_length:
-            raise ConfigError(
-                f"[transformer] input: expected at most max_length {self.max_length} tokens, got {start + tokens.shape[1]}"
-            )
-        x = table(tokens) * math.sqrt(self.hidden)
+        self._check_length(start + tokens.shape[1])
+        x = table(tokens) * self.scale
         return self.dropout(x if self.positions is None else self.positions(x, start))
+
+    @property
+    def scale(self) -> float:
+        """√hidden, which embeddings are multiplied by."""
+        return math.sqrt(self.hidden)
+
+    def _check_length(self, length: int) -> None:
+        if self.max_length is not None and length > self.max_length:
+            raise ConfigError(f"[transformer] input: expected at most max_length {self.max_length} tokens, got {length}")
 
     def encode(self, source: np.ndarray, lengths: np.ndarray) -> Tensor:
         """Source numbers [B, S] → the encoder's last layer [B, S, hidden]."""
@@ -178,19 +163,18 @@ class Transformer(EncoderDecoder):
             layers = list(self.decoder.layers)
             cache = KeyValueCache(len(layers), len(inputs), self.heads, self.hidden // self.heads, memory.dtype)
             memories = [layer.multihead_attn.remember(memory, lengths) for layer in layers]
-            steps = DecoderSteps(self.decoder) if DecoderSteps.fits(self.decoder) else None
+            steps = TransformerSteps(self) if TransformerSteps.fits(self) else None
             return State(cache, memories, np.arange(len(inputs)), steps)
 
     def step(self, state: State, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, State]:
         """One token further; the attention of the last layer over the source, the mean of its heads, is the alignment."""
         with no_grad():
             position = int(state.cache.lengths[0]) if len(state.cache.lengths) else 0
+            if state.steps is not None:
+                self._check_length(position + 1)
+                return *state.steps(state, tokens, position), state
             x = self.embed(tokens.reshape(-1, 1), self.target_embedding, position)
             state.cache.reserve(1)
-            if state.steps is not None:
-                array, found = state.steps(x.numpy()[:, 0], state.cache, state.memories, state.rows)
-                state.cache.advance(1)
-                return log_softmax_array(self.output(array).numpy()), found, state
             weights: list[np.ndarray] = []
             last = len(state.memories) - 1
             cached = [

@@ -31,9 +31,10 @@ class KeyValueCache:
         self.heads, self.width, self.dtype = heads, width, np.dtype(dtype)
         self.lengths = np.zeros(batch, np.int64)
         self.table = np.zeros((batch, 0), np.int64)
-        #: Pages and slots of the positions that were reserved, and how many positions a row has with them.
-        self._where = np.zeros((batch, 0), np.int64), np.zeros((batch, 0), np.int64)
+        #: How many positions a row has with those that were reserved.
         self._ends = self.lengths
+        #: Whether a row may go on in a page that another row sees too.
+        self._shared = False
         #: How many rows a page belongs to.
         self._users = np.zeros(0, np.int64)
         self._padded = -(-width // 16) * 16
@@ -61,28 +62,34 @@ class KeyValueCache:
         """Makes room for `steps` more positions of every row, in pages that no other row sees."""
         if not len(self.lengths):
             return
-        first, last = self.lengths // PAGE, (self.lengths + steps - 1) // PAGE
+        self._ends = self.lengths + steps
+        first, last = self.lengths // PAGE, (self._ends - 1) // PAGE
         if last.max() >= self.table.shape[1]:
             wider = np.zeros((len(self.table), last.max() + 1), np.int64)
             wider[:, : self.table.shape[1]] = self.table
             self.table = wider
-        begun = self.lengths % PAGE > 0
-        shared = self._sharing(np.flatnonzero(begun), first)
-        if len(shared):
-            old = self.table[shared, first[shared]]
-            self._users -= np.bincount(old, minlength=len(self._users))
-            new = self._take(len(shared))
-            used = self.lengths[shared] % PAGE
-            for keys, values in zip(self._keys, self._values, strict=True):
-                copy_pages(keys, values, old, new, used)
-            self.table[shared, first[shared]] = new
-        if (first + begun <= last).any():
+        begun = self.lengths > first * PAGE
+        if self._shared:
+            self._part(np.flatnonzero(begun), first)
+        fresh = first + begun
+        if (fresh <= last).any():
             columns = np.arange(self.table.shape[1])
-            fresh = (columns >= (first + begun)[:, None]) & (columns <= last[:, None])
-            self.table[fresh] = self._take(int(np.count_nonzero(fresh)))
-        at = self.lengths[:, None] + np.arange(steps)
-        self._where = self.table[np.arange(len(at))[:, None], at // PAGE], at % PAGE
-        self._ends = self.lengths + steps
+            added = (columns >= fresh[:, None]) & (columns <= last[:, None])
+            self.table[added] = self._take(int(np.count_nonzero(added)))
+
+    def _part(self, begun: np.ndarray, first: np.ndarray) -> None:
+        """Gives rows that go on in a page of several copies of it."""
+        self._shared = False
+        shared = self._sharing(begun, first)
+        if not len(shared):
+            return
+        old = self.table[shared, first[shared]]
+        self._users -= np.bincount(old, minlength=len(self._users))
+        new = self._take(len(shared))
+        used = self.lengths[shared] % PAGE
+        for keys, values in zip(self._keys, self._values, strict=True):
+            copy_pages(keys, values, old, new, used)
+        self.table[shared, first[shared]] = new
 
     def _sharing(self, rows: np.ndarray, first: np.ndarray) -> np.ndarray:
         """Which of `rows` must leave the page that they go on in, because another row sees it too."""
@@ -97,7 +104,9 @@ class KeyValueCache:
 
     def write(self, layer: int, keys: np.ndarray, values: np.ndarray) -> None:
         """The keys and values [B, T, heads, width] of the positions that were reserved."""
-        write_pages(self._keys[layer], self._values[layer], *self._where, keys, values)
+        at = self.lengths[:, None] + np.arange(keys.shape[1])
+        pages = self.table[np.arange(len(at))[:, None], at // PAGE]
+        write_pages(self._keys[layer], self._values[layer], pages, at % PAGE, keys, values)
 
     def attend(self, layer: int, query: np.ndarray, scale: float, window: int | None = None) -> np.ndarray:
         """Contexts [B, T, heads · width] of queries [B, T, heads, width] just written: each sees its prefix and itself."""
@@ -129,6 +138,7 @@ class KeyValueCache:
         chosen.table = chosen.table[:, : used.max(initial=0)]
         alive = chosen.table[np.arange(chosen.table.shape[1]) < used[:, None]]
         chosen._users = np.bincount(alive, minlength=len(self._users)).astype(np.int64)
+        chosen._shared = bool(chosen._users.max(initial=0) > 1)
         return chosen
 
     @property
