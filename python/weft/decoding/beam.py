@@ -117,6 +117,8 @@ def beam(
     nothing = np.zeros((len(rows), 0), np.int64)
     alive = _Living(rows, np.zeros(len(rows)), nothing, nothing)
     tokens = np.full(len(rows), START, np.int64)
+    #: Searches of which something has ended.
+    ending: set[int] = set()
     while len(alive.owner):
         scores, weights, state = model.step(state, tokens)
         bar(scores, rules)
@@ -128,7 +130,8 @@ def beam(
         for at in np.flatnonzero(~kept).tolist():
             row = int(parents[at])
             searches[owner[at]].end(alive.said[row].tolist(), float(logprobs[at]), [*alive.looked[row].tolist(), row])
-        for i in np.unique(owner).tolist():
+            ending.add(int(owner[at]))
+        for i in sorted(ending):
             if searches[i].over(logprobs[kept & (owner == i)], alive.said.shape[1] + 2):
                 kept &= owner != i
         parents, tokens = parents[kept], tokens[kept]

@@ -137,6 +137,12 @@ class AttentionSteps:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Queries [R, D] over keys and values of sources [B, S, …] → contexts [R, E] and weights [R, S]."""
         query = x if self._query is None else self._query(x)
-        wide, place = (query[:, None], None) if len(rows) == len(keys) else gathered(query[:, None], rows, len(keys))
+        most = -(-len(rows) // len(keys))
+        if len(rows) == most * len(keys) and (rows == np.arange(len(rows)) // most).all():
+            # As many rows for each source.
+            wide = query.reshape(len(keys), most, -1)
+            context, weights = attend_frozen(wide, keys, values, self._energy, self._scale, lengths)
+            return context.reshape(len(rows), -1), weights.reshape(len(rows), -1)
+        wide, place = gathered(query[:, None], rows, len(keys))
         context, weights = attend_frozen(wide, keys, values, self._energy, self._scale, lengths)
-        return (context[:, 0], weights[:, 0]) if place is None else (context[rows, place], weights[rows, place])
+        return context[rows, place], weights[rows, place]
