@@ -95,6 +95,28 @@ def test_layers_that_look_at_sources(rows, norm_first, activation, dtype):
         np.testing.assert_array_equal(weights, others.reshape(weights.shape))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_threads_that_take_rows_through_all_layers(threads):
+    """Enough rows for each thread to go alone, cut in the middle of a source's."""
+    weft.set_num_threads(threads)
+    random, rows = np.random.default_rng(5), np.repeat([0, 1, 2, 3, 4], [50, 1, 31, 7, 34])
+    decoder = stack(nn.TransformerDecoderLayer)
+    source = weft.tensor(random.normal(size=(5, 9, WIDTH)).astype(np.float32))
+    with weft.no_grad():
+        memories = [layer.multihead_attn.remember(source, np.array([9, 1, 7, 0, 9])) for layer in decoder.layers]
+    kept = caches(len(rows))
+    for _ in range(2):
+        x = random.normal(size=(len(rows), WIDTH)).astype(np.float32)
+        (y, weights), (other, others) = (
+            decoded(decoder, short, cache, memories, rows, x) for short, cache in zip((True, False), kept, strict=True)
+        )
+        np.testing.assert_array_equal(y, other)
+        np.testing.assert_array_equal(weights, others.reshape(weights.shape))
+    encoder = stack(nn.TransformerEncoderLayer, norm_first=False)
+    short, long = both_ways(encoder, random.normal(size=(120, WIDTH)).astype(np.float32), caches(120))
+    np.testing.assert_array_equal(short, long)
+
+
 def test_no_rows_give_none():
     encoder = stack(nn.TransformerEncoderLayer)
     cache = KeyValueCache(3, 0, HEADS, WIDTH // HEADS)

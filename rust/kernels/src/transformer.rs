@@ -10,12 +10,14 @@
 //! ```
 
 use crate::activation::Activation;
-use crate::attention::heads::{self, Call, Chosen, Mask, Next, Pages, Sizes, Statistics, View, ViewMut};
+use crate::attention::heads::{self, Call, Chosen, Growth, Mask, Pages, Sizes, Standing, Statistics, View, ViewMut};
 use crate::error::{Error, check_indices, check_length};
 use crate::matmul::{Linear, PackedMatrix, linear};
 use crate::normalization::{self, Norm, Rows};
+use crate::parallel::{self, Shared, num_threads, part};
 use crate::workspace::{Scratch, scratch};
 use crate::{Real, Result};
+use std::ops::Range;
 
 /// `x · weight + bias`; the bias may be empty.
 #[derive(Clone, Copy)]
@@ -87,6 +89,10 @@ pub struct Sources<'a, T> {
     pub rows: &'a [i64],
 }
 
+/// A thread takes at least so many rows through all layers by itself. With fewer, the layers' kernels share out their outputs: each thread then
+/// reads its part of the weights, not all of them.
+const ROWS_A_THREAD: usize = 16;
+
 /// One token further: rows x `[R, E]` to features y `[R, E]`, and where asked for the last layer's weights over the sources, the mean of its
 /// heads `[R, S]` (else empty). The rows' keys and values are written into their places first.
 pub fn step<T: Real>(
@@ -101,17 +107,53 @@ pub fn step<T: Real>(
     if rows == 0 {
         return Ok(());
     }
-    let queries = sources.as_ref().map(|s| Queries::of(s.rows, s.lengths.len())).transpose()?;
-    let all = rows * width;
+    let standing = Standing::new(past.table, past.ends, past.pages.first().map_or(0, Pages::count))?;
+    let growths = past.pages.iter_mut().map(|pages| Growth::new(pages, &standing, stack.scale)).collect::<Result<Vec<_>>>()?;
+    let longest = if weights.is_empty() { 0 } else { sources.as_ref().map_or(0, |s| s.longest) };
+    let threads = num_threads();
+    let parts = if rows >= threads * ROWS_A_THREAD { threads } else { 1 };
+    let (y, weights) = (Shared(y.as_mut_ptr()), Shared(weights.as_mut_ptr()));
+    let mut results: Vec<Result<()>> = (0..parts).map(|_| Ok(())).collect();
+    let found = Shared(results.as_mut_ptr());
+    parallel::run(parts, &|index| {
+        let rows = part(rows, parts, index);
+        let at = |columns: usize| rows.start * columns..rows.end * columns;
+        let sources = sources.as_ref().map(|s| Looks::of(s, rows.clone()));
+        // SAFETY: rows of different parts are disjoint, and each part has its own result.
+        unsafe {
+            let (y, weights) = (y.slice(at(width)), weights.slice(at(longest)));
+            let result = through(stack, &growths, sources.as_ref(), rows.clone(), &x[at(width)], y, weights);
+            found.write(index, result);
+        }
+    });
+    results.into_iter().collect()
+}
+
+/// Some rows through all layers.
+///
+/// # Safety
+/// No two calls at the same time have a row in common.
+unsafe fn through<T: Real>(
+    stack: &Stack<'_, T>,
+    growths: &[Growth<'_, T>],
+    sources: Option<&Looks<'_, T>>,
+    rows: Range<usize>,
+    x: &[T],
+    y: &mut [T],
+    weights: &mut [T],
+) -> Result<()> {
+    let (count, all) = (rows.len(), x.len());
+    let (width, heads) = (all / count, stack.heads);
     let widest = stack.layers.iter().map(|l| l.feed[0].weight.cols()).fold(3 * width, usize::max);
-    let (mut x, mut next, mut wide, mut context) = (copied(x), scratch::<T>(all), scratch::<T>(rows * widest), scratch::<T>(all));
+    let (mut x, mut next, mut wide, mut context) =
+        (copied(x), scratch::<T>(all), scratch::<T>(count * widest), scratch::<T>(all));
     let mut norm = Norms {
         stack,
         normed: scratch(all),
         given: scratch(all),
         sum: scratch(all),
-        means: scratch(rows),
-        deviations: scratch(rows),
+        means: scratch(count),
+        deviations: scratch(count),
     };
     for (index, layer) in stack.layers.iter().enumerate() {
         let mut gains = layer.norms.iter();
@@ -119,20 +161,22 @@ pub fn step<T: Real>(
         let own = gain();
         let joined = &mut wide[..3 * all];
         project(&layer.own[0], norm.before(own, &x)?, None, &[], joined)?;
-        look_back(stack, &mut past, index, joined, &mut context)?;
+        let parts = [0, 1, 2].map(|part| one_each(joined, part * width, 3 * width, width / heads));
+        // SAFETY: passed on to the caller.
+        unsafe { growths[index].rows(rows.clone(), parts, ViewMut::new(&mut context, [count, 1, heads, width / heads]))? };
         norm.after(own, &layer.own[1], &context, &x, &mut next)?;
         std::mem::swap(&mut x, &mut next);
-        if let (Some(of), Some(sources), Some(queries)) = (&layer.source, &sources, &queries) {
+        if let (Some(of), Some(sources)) = (&layer.source, sources) {
             let gain = gain();
             let query = &mut wide[..all];
             project(&of[0], norm.before(gain, &x)?, None, &[], query)?;
             let weights = if index + 1 == stack.layers.len() { &mut *weights } else { &mut [] };
-            look_at(stack, sources, queries, index, query, &mut context, weights)?;
+            sources.look(stack, index, query, &mut context, weights)?;
             norm.after(gain, &of[1], &context, &x, &mut next)?;
             std::mem::swap(&mut x, &mut next);
         }
         let gain = gain();
-        let between = &mut wide[..rows * layer.feed[0].weight.cols()];
+        let between = &mut wide[..count * layer.feed[0].weight.cols()];
         project(&layer.feed[0], norm.before(gain, &x)?, layer.activation, &[], between)?;
         norm.after(gain, &layer.feed[1], between, &x, &mut next)?;
         std::mem::swap(&mut x, &mut next);
@@ -187,6 +231,9 @@ fn check<T: Real>(
     }
     if let Some(s) = sources {
         check_indices(ROOM, "rows", s.rows, s.lengths.len(), None)?;
+        if s.rows.windows(2).any(|w| w[0] > w[1]) {
+            return Err(Error::Config("[transformer] rows: expected the rows of a source side by side, in order".into()));
+        }
     }
     Ok((rows, width))
 }
@@ -259,98 +306,81 @@ fn one_each<T: Real>(data: &[T], first: usize, columns: usize, width: usize) -> 
     unsafe { View::from_raw(data[first..].as_ptr(), [row, row, width as isize, 1]) }
 }
 
-/// Keys and values of `joined` `[R, 3 E]` go to their places; contexts `[R, E]` of its queries over all that each row has, itself too.
-fn look_back<T: Real>(stack: &Stack<'_, T>, past: &mut Past<'_, T>, index: usize, joined: &[T], context: &mut [T]) -> Result<()> {
-    let rows = past.ends.len();
-    let all = context.len() / rows;
-    let (heads, width) = (stack.heads, all / stack.heads);
-    let [q, k, v] = [0, 1, 2].map(|part| one_each(joined, part * all, 3 * all, width));
-    let next = Next { rows: [q, k, v], table: past.table, ends: past.ends, scale: stack.scale };
-    heads::extend(&mut past.pages[index], &next, ViewMut::new(context, [rows, 1, heads, width]))
-}
-
-/// How the rows' queries are given to their sources: `[B, most]`.
-struct Queries {
+/// What some rows look at: the sources from their first to their last, whose queries are `[B, most]`.
+struct Looks<'a, T> {
+    memories: Vec<[View<'a, T>; 2]>,
+    lengths: &'a [i64],
+    longest: usize,
     most: usize,
     /// Row r is query `places[r]`, sources counted by `most`.
     places: Vec<usize>,
 }
 
-impl Queries {
-    fn of(rows: &[i64], sources: usize) -> Result<Self> {
-        if rows.windows(2).any(|w| w[0] > w[1]) {
-            return Err(Error::Config("[transformer] rows: expected the rows of a source side by side, in order".into()));
+impl<'a, T: Real> Looks<'a, T> {
+    fn of(sources: &Sources<'a, T>, rows: Range<usize>) -> Self {
+        let rows = &sources.rows[rows];
+        let (first, last) = (rows[0] as usize, rows[rows.len() - 1] as usize);
+        let mut counts = vec![0; last + 1 - first];
+        let mut ranks = Vec::with_capacity(rows.len());
+        for &source in rows {
+            let count = &mut counts[source as usize - first];
+            ranks.push(*count);
+            *count += 1;
         }
-        let mut counts = vec![0; sources];
-        let ranks: Vec<_> = rows
-            .iter()
-            .map(|&source| {
-                counts[source as usize] += 1;
-                counts[source as usize] - 1
-            })
-            .collect();
         let most = counts.into_iter().max().unwrap_or(0);
-        let places = rows.iter().zip(ranks).map(|(&source, rank)| source as usize * most + rank).collect();
-        Ok(Self { most, places })
+        let places = rows.iter().zip(ranks).map(|(&source, rank)| (source as usize - first) * most + rank).collect();
+        let memories = sources.memories.iter().map(|both| both.map(|view| view.from_sequence(first))).collect();
+        Self { memories, lengths: &sources.lengths[first..=last], longest: sources.longest, most, places }
     }
 
-    /// Whether every place is taken.
-    fn full(&self, sources: usize) -> bool {
-        self.places.len() == sources * self.most
-    }
-}
-
-/// Contexts `[R, E]` of queries `[R, E]` over the rows' sources, and the mean weights `[R, S]` unless empty.
-fn look_at<T: Real>(
-    stack: &Stack<'_, T>,
-    sources: &Sources<'_, T>,
-    queries: &Queries,
-    index: usize,
-    query: &[T],
-    context: &mut [T],
-    weights: &mut [T],
-) -> Result<()> {
-    let (batch, all) = (sources.lengths.len(), query.len() / sources.rows.len());
-    let (heads, width, targets) = (stack.heads, all / stack.heads, queries.most);
-    let [k, v] = sources.memories[index];
-    let sizes = Sizes { batch, heads, key_heads: heads, targets, sources: sources.longest, width, values: width };
-    let mask = Mask { lengths: Some(sources.lengths), ..Mask::default() };
-    let shape = [batch, targets, heads, width];
-    let full = queries.full(batch);
-    // Where sources have fewer rows than others, queries of zeros take the places, and nobody looks at what they find.
-    let places = if full { 0 } else { batch * targets };
-    let (mut gathered, mut found) = (scratch::<T>(places * all), scratch::<T>(places * all));
-    if !full {
-        gathered.fill(T::ZERO);
-        for (&place, row) in queries.places.iter().zip(query.chunks_exact(all)) {
-            gathered[place * all..][..all].copy_from_slice(row);
+    /// Contexts `[R, E]` of queries `[R, E]`, and the mean weights `[R, S]` unless empty.
+    fn look(&self, stack: &Stack<'_, T>, index: usize, query: &[T], context: &mut [T], weights: &mut [T]) -> Result<()> {
+        let (batch, all) = (self.lengths.len(), query.len() / self.places.len());
+        let (heads, width, targets) = (stack.heads, all / stack.heads, self.most);
+        let [k, v] = self.memories[index];
+        let sizes = Sizes { batch, heads, key_heads: heads, targets, sources: self.longest, width, values: width };
+        let mask = Mask { lengths: Some(self.lengths), ..Mask::default() };
+        let shape = [batch, targets, heads, width];
+        let full = self.places.len() == batch * targets;
+        // Where sources have fewer rows than others, queries of zeros take the places, and nobody looks at what they find.
+        let places = if full { 0 } else { batch * targets };
+        let (mut gathered, mut found) = (scratch::<T>(places * all), scratch::<T>(places * all));
+        if !full {
+            gathered.fill(T::ZERO);
+            for (&place, row) in self.places.iter().zip(query.chunks_exact(all)) {
+                gathered[place * all..][..all].copy_from_slice(row);
+            }
         }
-    }
-    let statistic = if weights.is_empty() { 0 } else { batch * heads * targets };
-    let (mut maximum, mut inverse) = (scratch::<T>(statistic), scratch::<T>(statistic));
-    let q = View::new(if full { query } else { &gathered }, shape);
-    let call = Call { sizes, q, k, v, pages: None, scale: stack.scale, mask, dropout: None };
-    let to = ViewMut::new(if full { &mut *context } else { &mut found }, shape);
-    let wanted = (statistic > 0).then_some(Statistics { maximum: &mut maximum, inverse: &mut inverse });
-    heads::forward(&call, to, wanted)?;
-    let scatter = |from: &[T], to: &mut [T], columns: usize| {
-        for (&place, row) in queries.places.iter().zip(to.chunks_exact_mut(columns)) {
-            row.copy_from_slice(&from[place * columns..][..columns]);
+        let statistic = if weights.is_empty() { 0 } else { batch * heads * targets };
+        let (mut maximum, mut inverse) = (scratch::<T>(statistic), scratch::<T>(statistic));
+        let q = View::new(if full { query } else { &gathered }, shape);
+        let call = Call { sizes, q, k, v, pages: None, scale: stack.scale, mask, dropout: None };
+        let to = ViewMut::new(if full { &mut *context } else { &mut found }, shape);
+        let wanted = (statistic > 0).then_some(Statistics { maximum: &mut maximum, inverse: &mut inverse });
+        heads::forward(&call, to, wanted)?;
+        if !full {
+            self.scatter(&found, context);
         }
-    };
-    if !full {
-        scatter(&found, context, all);
-    }
-    if statistic > 0 {
+        if statistic == 0 {
+            return Ok(());
+        }
         let numbers = |count: usize| (0..count as i64).collect::<Vec<_>>();
         let (every, each) = (numbers(heads), numbers(targets));
         let chosen = Chosen { heads: &every, rows: &each, mean: true };
         if full {
             return heads::weights(&call, &maximum, &inverse, chosen, weights);
         }
-        let mut mean = scratch::<T>(batch * targets * sources.longest);
+        let mut mean = scratch::<T>(batch * targets * self.longest);
         heads::weights(&call, &maximum, &inverse, chosen, &mut mean)?;
-        scatter(&mean, weights, sources.longest);
+        self.scatter(&mean, weights);
+        Ok(())
     }
-    Ok(())
+
+    /// What the queries found, to the rows that asked.
+    fn scatter(&self, from: &[T], to: &mut [T]) {
+        let columns = to.len() / self.places.len();
+        for (&place, row) in self.places.iter().zip(to.chunks_exact_mut(columns.max(1))) {
+            row.copy_from_slice(&from[place * columns..][..columns]);
+        }
+    }
 }

@@ -9,8 +9,8 @@ use super::mask::{self, Keep};
 use super::operands::{Columns, PAGES, Rows, Source, multiply};
 use super::single::Single;
 use super::softmax::{Block, Merge, Numerators, Scale, Tile};
-use super::{Call, KEY_BLOCK, Mask, PAGE, Pages, Sizes, TILE_ROWS, View, ViewMut, intersection, nothing};
-use crate::error::{Error, check_indices, check_length};
+use super::{Call, KEY_BLOCK, PAGE, TILE_ROWS, ViewMut, intersection, nothing};
+use crate::error::check_length;
 use crate::matmul::PANEL_VECTORS;
 use crate::matmul::tile::tile_rows;
 use crate::parallel::{self, Shared, num_threads, part, threads_for};
@@ -42,7 +42,7 @@ struct Keys<T> {
 }
 
 /// Buffers of a thread.
-struct Buffers<T> {
+pub(super) struct Buffers<T> {
     scores: Scratch<T>,
     product: Scratch<T>,
     keep: Scratch<T>,
@@ -50,15 +50,19 @@ struct Buffers<T> {
     values: Scratch<T>,
 }
 
-struct Pass<'a, T> {
+pub(super) struct Pass<'a, T> {
     call: &'a Call<'a, T>,
     choice: Choice,
     scale: T,
     keep: Option<Keep<T>>,
 }
 
-impl<T: Real> Pass<'_, T> {
-    fn buffers(&self) -> Buffers<T> {
+impl<'a, T: Real> Pass<'a, T> {
+    pub(super) fn of(call: &'a Call<'a, T>) -> Self {
+        Self { call, choice: chosen(), scale: T::from_f64(call.scale), keep: call.dropout.map(Keep::new) }
+    }
+
+    pub(super) fn buffers(&self) -> Buffers<T> {
         Buffers {
             scores: scratch(TILE_ROWS * KEY_BLOCK),
             product: scratch(TILE_ROWS * self.call.sizes.values),
@@ -165,7 +169,7 @@ impl<T: Real> Pass<'_, T> {
     }
 
     /// `rows` of one head through all their keys.
-    fn rows(
+    pub(super) fn rows(
         &self,
         (b, h): (usize, usize),
         rows: Range<usize>,
@@ -301,7 +305,7 @@ pub fn forward<T: Real>(call: &Call<'_, T>, context: ViewMut<'_, T>, statistics:
     if heads == 0 || s.targets == 0 {
         return Ok(());
     }
-    let pass = Pass { call, choice: chosen(), scale: T::from_f64(call.scale), keep: call.dropout.map(Keep::new) };
+    let pass = Pass::of(call);
     let threads = threads_for(2.0 * call.operations());
     let blocks = s.sources.div_ceil(KEY_BLOCK);
     if s.targets <= tile_rows(pass.choice, PANEL_VECTORS) && heads < threads && blocks > 1 {
@@ -323,80 +327,6 @@ pub fn forward<T: Real>(call: &Call<'_, T>, context: ViewMut<'_, T>, statistics:
         // SAFETY: rows of different jobs are disjoint.
         let statistics = shared.as_ref().map(|(m, l)| unsafe { [m.slice(at.clone()), l.slice(at.clone())] });
         pass.rows((b, h), rows, &context, statistics, own);
-    });
-    Ok(())
-}
-
-/// One position more of each row of a cache.
-pub struct Next<'a, T> {
-    /// Queries, keys and values `[R, 1, heads, D]`.
-    pub rows: [View<'a, T>; 3],
-    /// Which pages a row has `[R, most]`; the one that the position goes to belongs to no other row.
-    pub table: &'a [i64],
-    /// Keys that each row has with it `[R]`.
-    pub ends: &'a [i64],
-    /// Factor of the products.
-    pub scale: f64,
-}
-
-impl<T> Next<'_, T> {
-    /// Pages and slots of the positions; refuses those that do not exist, or that another row sees.
-    fn places(&self, count: usize) -> Result<[Vec<i64>; 2]> {
-        let (rows, page) = (self.ends.len(), PAGE as i64);
-        let most = self.table.len().checked_div(rows).unwrap_or(0);
-        check_length("attention", "table", self.table.len(), rows * most)?;
-        check_indices("attention", "table", self.table, count, None)?;
-        if let Some(position) = self.ends.iter().position(|&end| end < 1 || end > most as i64 * page) {
-            return Err(Error::Index { room: "attention", name: "ends", bound: most * PAGE, got: self.ends[position], position });
-        }
-        let mut users = vec![0; count];
-        for (row, &end) in self.ends.iter().enumerate() {
-            self.table[row * most..][..(end as usize).div_ceil(PAGE)].iter().for_each(|&page| users[page as usize] += 1);
-        }
-        let last = |(row, &end): (usize, &i64)| self.table[row * most + (end - 1) as usize / PAGE];
-        let pages: Vec<_> = self.ends.iter().enumerate().map(last).collect();
-        if let Some(page) = pages.iter().find(|&&page| users[page as usize] > 1) {
-            return Err(Error::Config(format!("[attention] table: expected page {page}, which is written, in one row alone")));
-        }
-        Ok([pages, self.ends.iter().map(|end| (end - 1) % page).collect()])
-    }
-}
-
-/// Keys and values of the next positions go into the pages, and their queries look at all that the rows have then: contexts `[R, 1, heads, D]`.
-/// The bits of [`Pages::write`] and [`forward`]; a head's numbers are written when the lines that it reads are near.
-pub fn extend<T: Real>(pages: &mut Pages<'_, T>, next: &Next<'_, T>, context: ViewMut<'_, T>) -> Result<()> {
-    let (batch, heads, width) = (next.ends.len(), pages.heads, pages.width);
-    let places = next.places(pages.count())?;
-    let places = places.each_ref().map(Vec::as_slice);
-    let [q, k, v] = next.rows;
-    let writer = pages.writer(places, 1, k, v)?;
-    let [k, v] = pages.views();
-    let sources = next.table.len().checked_div(batch).unwrap_or(0) * PAGE;
-    let sizes = Sizes { batch, heads, key_heads: heads, targets: 1, sources, width, values: width };
-    let mask = Mask { lengths: Some(next.ends), ..Mask::default() };
-    let call = Call { sizes, q, k, v, pages: Some(next.table), scale: next.scale, mask, dropout: None };
-    call.check()?;
-    let (all, threads) = (batch * heads, threads_for(2.0 * call.operations()));
-    // SAFETY: a head of a row is written by one thread, and its page is no other row's.
-    let put = |job: usize| unsafe { writer.put(job / heads, job % heads) };
-    if all < threads {
-        (0..all).for_each(put);
-        return forward(&call, context, None);
-    }
-    let pass = Pass { call: &call, choice: chosen(), scale: T::from_f64(call.scale), keep: None };
-    let own = || (pass.buffers(), [scratch(1), scratch(1)]);
-    some_jobs(threads, all, own, |own, some| {
-        put(some.start);
-        for job in some.clone() {
-            // One ahead: a line of which a part was just written cannot be read whole at once.
-            if job + 1 < some.end {
-                put(job + 1);
-            }
-            if job + 2 < some.end {
-                writer.ask((job + 2) / heads, (job + 2) % heads);
-            }
-            pass.rows((job / heads, job % heads), 0..1, &context, None, own);
-        }
     });
     Ok(())
 }

@@ -18,6 +18,7 @@
 //! | `pages.rs` | a cache's pages, filled and copied |
 //! | `softmax.rs` | the lanes: a tile's scores to numerators, merging blocks |
 //! | `single.rs` | the lanes of one row: products and numerators in one |
+//! | `growth.rs` | a decoder's step: one position more in the pages, and what it sees |
 //! | `forward.rs` | contexts: by blocks of rows, or one row's blocks over threads |
 //! | `backward.rs` | gradients of q, k and v |
 //! | `strips.rs` | which parts of a tile are not empty |
@@ -26,6 +27,7 @@
 
 mod backward;
 mod forward;
+mod growth;
 mod mask;
 mod operands;
 mod pages;
@@ -35,7 +37,8 @@ mod strips;
 mod weights;
 
 pub use backward::{Gradients, backward};
-pub use forward::{Next, Statistics, extend, forward};
+pub use forward::{Statistics, forward};
+pub use growth::{Growth, Standing};
 pub use pages::Pages;
 pub use weights::{Chosen, weights};
 
@@ -111,6 +114,11 @@ impl<'a, T> View<'a, T> {
         let (row, head) = ((heads * columns) as isize, columns as isize);
         // SAFETY: the strides stay within the slice.
         unsafe { Self::from_raw(data.as_ptr(), [rows as isize * row, row, head, 1]) }
+    }
+
+    /// The sequences from `batch` on.
+    pub fn from_sequence(&self, batch: usize) -> Self {
+        Self { pointer: self.at(batch, 0, 0), ..*self }
     }
 
     fn at(&self, batch: usize, row: usize, head: usize) -> *const T {

@@ -99,30 +99,6 @@ impl<T: Real> Pages<'_, T> {
 
     /// Writes keys and values `[rows, T, heads, D]` to the places `[rows, T]`: slot `slots[i]` of page `pages[i]`. No place may occur twice.
     pub fn write(&mut self, pages: &[i64], slots: &[i64], steps: usize, k: View<'_, T>, v: View<'_, T>) -> Result<()> {
-        let (heads, width) = (self.heads, self.width);
-        let to = self.writer([pages, slots], steps, k, v)?;
-        // A number of a key is alone in its cache line, which is read and written.
-        let bytes = pages.len() * heads * width * (64 + 2 * size_of::<T>());
-        parallel::over_ranges(pages.len(), bytes, |range: Range<usize>| {
-            for i in range.clone() {
-                if i + 1 < range.end {
-                    (0..heads).for_each(|head| to.ask(i + 1, head));
-                }
-                // SAFETY: each position is one thread's.
-                (0..heads).for_each(|head| unsafe { to.put(i, head) });
-            }
-        });
-        Ok(())
-    }
-
-    /// What writes the positions one by one; places that do not exist, or occur twice, are refused.
-    pub(super) fn writer<'b>(
-        &mut self,
-        [pages, slots]: [&'b [i64]; 2],
-        steps: usize,
-        k: View<'b, T>,
-        v: View<'b, T>,
-    ) -> Result<Writer<'b, T>> {
         self.check("pages", pages)?;
         check_length("pages", "slots", slots.len(), pages.len())?;
         below("slots", slots, PAGE)?;
@@ -131,14 +107,26 @@ impl<T: Real> Pages<'_, T> {
         if places.windows(2).any(|w| w[0] == w[1]) {
             return Err(Error::Config("[pages] places: expected each once".into()));
         }
-        Ok(Writer {
-            keys: Shared(self.keys.as_mut_ptr()),
-            values: Shared(self.values.as_mut_ptr()),
-            sizes: [self.heads, self.width, self.padded],
-            places: [pages, slots],
-            steps,
-            from: [k, v],
-        })
+        let (heads, width) = (self.heads, self.width);
+        let to = self.writer([pages, slots], steps, [k, v]);
+        // A number of a key is alone in its cache line, which is read and written.
+        let bytes = pages.len() * heads * width * (64 + 2 * size_of::<T>());
+        parallel::over_ranges(pages.len(), bytes, |range: Range<usize>| {
+            for i in range.clone() {
+                if i + 1 < range.end {
+                    (0..heads).for_each(|head| to.ask(i + 1, head));
+                }
+                // SAFETY: the places exist, and each position is one thread's.
+                (0..heads).for_each(|head| unsafe { to.put(i, head) });
+            }
+        });
+        Ok(())
+    }
+
+    /// What writes positions one by one, each head for itself.
+    pub(super) fn writer<'b>(&mut self, places: [&'b [i64]; 2], steps: usize, from: [View<'b, T>; 2]) -> Writer<'b, T> {
+        let (keys, values) = (Shared(self.keys.as_mut_ptr()), Shared(self.values.as_mut_ptr()));
+        Writer { keys, values, sizes: [self.heads, self.width, self.padded], places, steps, from }
     }
 }
 
@@ -153,6 +141,12 @@ pub(super) struct Writer<'b, T> {
 }
 
 impl<T: Real> Writer<'_, T> {
+    /// The same pages, other positions.
+    pub(super) fn of<'b>(&self, places: [&'b [i64]; 2], from: [View<'b, T>; 2]) -> Writer<'b, T> {
+        let &Self { keys, values, sizes, steps, .. } = self;
+        Writer { keys, values, sizes, places, steps, from }
+    }
+
     fn place(&self, i: usize, head: usize) -> (*mut T, *mut T) {
         let [heads, width, padded] = self.sizes;
         let [page, slot] = self.places.map(|p| p[i] as usize);
@@ -170,7 +164,7 @@ impl<T: Real> Writer<'_, T> {
     /// Writes one head of position `i`.
     ///
     /// # Safety
-    /// The pages are still borrowed, and no other thread reads or writes this head of the position.
+    /// Its place exists, the pages are still borrowed, and no other thread reads or writes this head of the position.
     pub(super) unsafe fn put(&self, i: usize, head: usize) {
         let (row, step) = (i / self.steps, i % self.steps);
         let [k, v] = self.from;
@@ -178,7 +172,7 @@ impl<T: Real> Writer<'_, T> {
         let (across, down) = (k.strides[3], v.strides[3]);
         let (to, beside) = self.place(i, head);
         for d in 0..self.sizes[1] {
-            // SAFETY: the place exists, as `writer` saw; the views hold [rows, steps, heads, width] numbers; the caller answers for the rest.
+            // SAFETY: the views hold [rows, steps, heads, width] numbers; the caller answers for the place.
             unsafe {
                 *to.add(d * PAGE) = *key.offset(d as isize * across);
                 *beside.add(d) = *value.offset(d as isize * down);
