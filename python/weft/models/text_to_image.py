@@ -11,6 +11,7 @@ from .. import nn, random
 from ..autograd import Tensor, cat, no_grad
 from ..autograd.activation import log_softmax_array
 from ..autograd.frozen import FrozenLinear
+from ..config import get_num_threads
 from ..data.kinds import make_vocabulary
 from ..data.labelled import Labelled, split_labelled
 from ..data.vocabulary import PAD, UNKNOWN, Vocabulary
@@ -191,12 +192,13 @@ class TextToImage(Model):
         guidance: float = 1.0,
         seed: int = 0,
         rerank: Callable[[np.ndarray, str], Any] | None = None,
-        batch_size: int = 128,
+        batch_size: int | None = None,
     ) -> np.ndarray:
         """Images uint8 of a caption [n, H, W, C], or of several [captions, n, H, W, C].
 
         `temperature` None takes the most probable code each time; `top_k` and `top_p` as in `decoding.Cut`; `guidance` 1 is the model as
-        it is, more holds closer to the caption. `rerank(images, caption)` gives a number for each image, the best first then.
+        it is, more holds closer to the caption. `rerank(images, caption)` gives a number for each image, the best first then. `batch_size`:
+        images drawn at once, 16 for each thread unless given, which changes no image.
         """
         codes = self.write(
             captions, n=n, temperature=temperature, top_k=top_k, top_p=top_p, guidance=guidance, seed=seed, batch_size=batch_size
@@ -216,7 +218,7 @@ class TextToImage(Model):
 
     def write(
         self, captions: str | Sequence[str], *, n: int = 1, temperature: float | None = 1.0, top_k: int | None = None,
-        top_p: float = 1.0, guidance: float = 1.0, seed: int = 0, batch_size: int = 128,
+        top_p: float = 1.0, guidance: float = 1.0, seed: int = 0, batch_size: int | None = None,
     ) -> np.ndarray:  # fmt: skip
         """The codes [captions, n, tokens] that `generate` draws; what a caption gives does not depend on the others."""
         if n < 1:
@@ -224,6 +226,10 @@ class TextToImage(Model):
         if not guidance >= 0.0:
             raise range_error("generate", "guidance", "a number of at least 0", guidance)
         cut = None if temperature is None else Cut(temperature, top_k, top_p)
+        if batch_size is not None and batch_size < 1:
+            raise range_error("generate", "batch_size", "a whole number of at least 1", batch_size)
+        # Of more images than these the keys and values of a step come from further away than those of fewer twice.
+        batch_size = batch_size or 16 * get_num_threads()
         texts = [captions] if isinstance(captions, str) else list(captions)
         numbers = np.repeat(self.read_captions(texts), n, 0)
         seeds = [seed * 1_000_003 + i % n for i in range(len(numbers))]
