@@ -14,7 +14,7 @@ use crate::attention::heads::{self, Call, Chosen, Growth, Mask, Pages, Sizes, St
 use crate::error::{Error, check_indices, check_length};
 use crate::matmul::{Linear, PackedMatrix, linear};
 use crate::normalization::{self, Norm, Rows};
-use crate::parallel::{self, Shared, num_threads, part};
+use crate::parallel::{self, Shared, num_threads, part, threads_for};
 use crate::workspace::{Scratch, scratch};
 use crate::{Real, Result};
 use std::ops::Range;
@@ -110,8 +110,10 @@ pub fn step<T: Real>(
     let standing = Standing::new(past.table, past.ends, past.pages.first().map_or(0, Pages::count))?;
     let growths = past.pages.iter_mut().map(|pages| Growth::new(pages, &standing, stack.scale)).collect::<Result<Vec<_>>>()?;
     let longest = if weights.is_empty() { 0 } else { sources.as_ref().map_or(0, |s| s.longest) };
-    let threads = num_threads();
-    let parts = if rows >= threads * ROWS_A_THREAD { threads } else { 1 };
+    let of = |p: &Projection<'_, T>| (p.weight.rows() * p.weight.cols()) as f64;
+    let weights_of = |l: &Layer<'_, T>| l.own.iter().chain(&l.feed).chain(l.source.iter().flatten()).map(of).sum::<f64>();
+    let threads = threads_for(2.0 * rows as f64 * stack.layers.iter().map(weights_of).sum::<f64>());
+    let parts = if threads == num_threads() && rows >= threads * ROWS_A_THREAD { threads } else { 1 };
     let (y, weights) = (Shared(y.as_mut_ptr()), Shared(weights.as_mut_ptr()));
     let mut results: Vec<Result<()>> = (0..parts).map(|_| Ok(())).collect();
     let found = Shared(results.as_mut_ptr());

@@ -27,8 +27,8 @@ impl<'a> Standing<'a> {
         let (most, page) = (table.len().checked_div(ends.len()).unwrap_or(0), PAGE as i64);
         check_length("attention", "table", table.len(), ends.len() * most)?;
         check_indices("attention", "table", table, pages, None)?;
-        if let Some(position) = ends.iter().position(|&end| end < 1 || end > most as i64 * page) {
-            return Err(Error::Index { room: "attention", name: "ends", bound: most * PAGE + 1, got: ends[position], position });
+        if let Some(end) = ends.iter().find(|&&end| end < 1 || end > most as i64 * page) {
+            return Err(Error::Config(format!("[attention] ends: expected 1 to {} keys, got {end}", most * PAGE)));
         }
         let mut users = vec![0; pages];
         for (row, &end) in ends.iter().enumerate() {
@@ -40,11 +40,6 @@ impl<'a> Standing<'a> {
             return Err(Error::Config(format!("[attention] table: expected page {page}, which is written, in one row alone")));
         }
         Ok(Self { table, ends, places: [written, ends.iter().map(|end| (end - 1) % page).collect()], pages })
-    }
-
-    /// R
-    pub fn rows(&self) -> usize {
-        self.ends.len()
     }
 }
 
@@ -61,7 +56,7 @@ pub struct Growth<'a, T> {
 impl<'a, T: Real> Growth<'a, T> {
     /// `scale`: factor of the scores.
     pub fn new(pages: &'a mut Pages<'_, T>, standing: &'a Standing<'a>, scale: f64) -> Result<Self> {
-        check_length("attention", "pages", pages.count(), standing.pages)?;
+        check_length("attention", "pages", pages.whole()?, standing.pages)?;
         let nothing = View::new(&[], [0; 4]);
         let writer = pages.writer([&[], &[]], 1, [nothing; 2]);
         let sizes = [pages.heads, pages.width];

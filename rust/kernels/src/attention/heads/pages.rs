@@ -49,11 +49,17 @@ impl<T: Real> Pages<'_, T> {
         }
     }
 
-    /// Pages of both pools; refuses numbers of pages that do not exist.
-    fn check(&self, name: &'static str, numbers: &[i64]) -> Result<usize> {
+    /// How many there are in both pools, which hold nothing else.
+    pub(super) fn whole(&self) -> Result<usize> {
         let count = self.count();
         check_length("pages", "keys", self.keys.len(), count * self.key_page())?;
         check_length("pages", "values", self.values.len(), count * self.value_page())?;
+        Ok(count)
+    }
+
+    /// Pages of both pools; refuses numbers of pages that do not exist.
+    fn check(&self, name: &'static str, numbers: &[i64]) -> Result<usize> {
+        let count = self.whole()?;
         below(name, numbers, count)?;
         Ok(count)
     }
