@@ -66,6 +66,10 @@ def test_tag(tmp_path, more):
     conll.write_text("".join("".join(f"{c} {'V' if c in 'ax' else 'C'}\n" for c in t) + "\n" for t in texts()))
     run = learn(tmp_path, conll, "--task", "tag", *more)
     assert weft("predict", run, "a b y x").out.split() == ["V", "C", "C", "V"]
+    done = weft("inspect", run, "a b", "--out", tmp_path / "map.png")
+    assert done.out.startswith("V C\n\ngradient, the largest is 1:") and (tmp_path / "map.png").stat().st_size > 1000, done.err
+    done = weft("inspect", run, "a b", "--map", "attention")
+    assert done.returncode == 2 and "--map attention: expected saliency with a SequenceTagger" in done.err
     assert weft("predict", run, "--file", conll).out.count("\n") == 60
     assert json.loads(weft("evaluate", run, conll, "--json").out)["token_accuracy"] > 0.9
 
@@ -108,7 +112,12 @@ def test_language_and_ts(tmp_path):
     assert set(weft("predict", run, "--file", series).out.split()[::2]) <= {"a", "b"}
     for arguments, code, message in (
         (("predict", run, "abc"), 2, "give them with --file"),
-        (("inspect", run, "abc"), 2, "expected a model from sequence to sequence, got a SequenceClassifier"),
+        (("inspect", run, "abc"), 2, "the model reads sequences of numbers; interpret.saliency takes them from Python"),
+        (
+            ("inspect", tmp_path / "run", "abc"),
+            2,
+            "expected a model from sequence to sequence, or of labels, got a LanguageModel",
+        ),
         (("train", text, "--out", tmp_path / "no", "--task", "classify"), 2, "expected a .csv, .tsv, .jsonl or .ts file"),
         (("train", text, "--out", tmp_path / "no", "--cell", "transformer"), 2, "expected --model transformer for pairs"),
         (("train", text, "--out", tmp_path / "no", "--task", "sing"), 2, "invalid choice"),

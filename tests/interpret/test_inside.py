@@ -82,3 +82,53 @@ def test_maps(tmp_path):
     ax = interpret.plot_attention(result, tmp_path / "map.png")
     assert (tmp_path / "map.png").stat().st_size > 1000 and ax.get_xlabel() == "source"
     assert interpret.plot_map(np.eye(2), ["a", "b"], ["c", "d"], ax=ax) is ax
+
+
+TEXTS = [("abcd", 1.0), ("bd", 2.0), ("ca", 0.5)]
+LABELLED = {
+    "classifier": lambda cell: models.SequenceClassifier.from_examples(
+        [(t, "even" if len(t) % 2 else "odd") for t in ("abcd", "bda", "a", "dc")], hidden=8, cell=cell, pool="attention"
+    ),
+    "regressor": lambda cell: models.SequenceRegressor.from_examples(TEXTS, hidden=8, cell=cell),
+    "tagger": lambda cell: models.SequenceTagger.from_examples(
+        [(t, list(t.upper())) for t, _ in TEXTS], hidden=8, cell=cell, crf=True
+    ),
+}
+
+
+@pytest.mark.parametrize("cell", ["gru", "transformer"])
+@pytest.mark.parametrize("kind", LABELLED)
+def test_saliency_of_labelled_texts(kind, cell):
+    weft.manual_seed(0)
+    model = LABELLED[kind](cell).eval()
+    found = interpret.saliency(model, "abcd", form="input")
+    assert found.shape == ((4 if kind == "tagger" else 1), 4) and (interpret.saliency(model, "abcd") > 0).all()
+    [(numbers, wanted)] = model.encode_examples([("abcd", model.predict(["abcd"])[0])])
+    batch, h = model.collate([(numbers, wanted)] * len(found)), 1e-2
+    for column, letter in enumerate("abcd"):
+        row, sums = model.vocabulary.encode(letter)[0], []
+        for sign in (1 + h, 1 - h):
+            with weft.no_grad():
+                old = model.reader.embedding.weight[row].numpy().copy()
+                model.reader.embedding.weight[row] = old * np.float32(sign)
+                sums.append(model.said(model.forward(batch), wanted).numpy().astype(np.float64))
+                model.reader.embedding.weight[row] = old
+        np.testing.assert_allclose(found[:, column], (sums[0] - sums[1]) / (2 * h), rtol=3e-2, atol=1e-3)
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("cell", ["lstm", "transformer"])
+def test_saliency_of_float_sequences(cell):
+    weft.manual_seed(0)
+    random = np.random.default_rng(0)
+    examples = [(random.normal(size=(n, 3)) * 5 + 2, float(n)) for n in (4, 5, 6)]
+    model = models.SequenceRegressor.from_examples(examples, hidden=8, cell=cell).eval()
+    x, h = examples[0][0], 1e-2
+    found = interpret.saliency(model, x, form="input")
+    assert found.shape == (1, 4) and (interpret.saliency(model, x) > 0).all()
+    for step in range(4):
+        moved = [x.copy(), x.copy()]
+        moved[0][step] *= 1 + h
+        moved[1][step] *= 1 - h
+        up, down = model.predict(moved)[:, 0].astype(np.float64)
+        np.testing.assert_allclose(found[0, step], (up - down) / (2 * h), rtol=3e-2, atol=2e-3)

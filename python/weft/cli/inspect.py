@@ -9,14 +9,19 @@ import numpy as np
 from .. import interpret, models
 from ..data.vocabulary import END, SPECIALS
 from ..errors import ConfigError
+from ..models.labelled import LabelledModel
 from .known import check_known
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the best results with their scores and a map of source and target; draws it where --out says."""
     model = models.load(arguments.run)
+    if isinstance(model, LabelledModel):
+        return _labelled(model, arguments)
     if not isinstance(model, models.EncoderDecoder):
-        raise ConfigError(f"{arguments.run}: expected a model from sequence to sequence, got a {type(model).__name__}")
+        raise ConfigError(
+            f"{arguments.run}: expected a model from sequence to sequence, or of labels, got a {type(model).__name__}"
+        )
     check_known(model.source_vocabulary, [(repr(arguments.text), arguments.text)], arguments.allow_unknown)
     results = model.generate(arguments.text, beam=arguments.beam, n_best=min(arguments.beam, arguments.best))
     for number, result in enumerate(results, 1):
@@ -26,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.map == "saliency":
         found = interpret.saliency(model, arguments.text, best.target)
         weights, label = found / max(float(found.max()), 1e-30), "gradient, the largest is 1"
-    elif arguments.map == "attention":
+    elif arguments.map in (None, "attention"):
         if best.alignment is None:
             raise ConfigError("--map attention: the model has no attention; --map saliency works for all")
         weights, label = best.alignment, "attention weight"
@@ -39,9 +44,34 @@ def run(arguments: argparse.Namespace) -> int:
         weights, label = crosses[layer][head], f"attention of layer {layer + 1}, head {head + 1}"
     weights = np.asarray(weights)[: len(labels[1]), : len(labels[0])]
     labels = labels[0][: weights.shape[1]], labels[1][: weights.shape[0]]
-    print(f"\n{label}:\n\n{interpret.draw_map(weights, *labels)}")
-    if arguments.out:
-        ax = interpret.plot_map(weights, *labels, title=f"{arguments.text} → {best.text}", label=label)
-        interpret.maps.save_picture(ax, arguments.out)
-        print(f"\nthe picture is in {arguments.out}")
+    _show(weights, labels, label, f"{arguments.text} → {best.text}", arguments.out)
     return 0
+
+
+def _labelled(model: LabelledModel, arguments: argparse.Namespace) -> int:
+    """What the model says of a text, and which of its tokens that depends on."""
+    if model.reader.features:
+        raise ConfigError(f"{arguments.run}: the model reads sequences of numbers; interpret.saliency takes them from Python")
+    if arguments.map not in (None, "saliency"):
+        raise ConfigError(f"--map {arguments.map}: expected saliency with a {type(model).__name__}")
+    text = (
+        arguments.text.split() if isinstance(model, models.SequenceTagger) and model.vocabulary.kind == "word" else arguments.text
+    )
+    said = model.predict([text])[0]
+    rows = (
+        [f"{v:.6g}" for v in said] if isinstance(model, models.SequenceRegressor) else said if isinstance(said, list) else [said]
+    )
+    print(" ".join(map(str, rows)))
+    found = interpret.saliency(model, text)
+    labels = [str(t) for t in model.vocabulary.tokenize(text)], [str(r) for r in rows]
+    weights = found / max(float(found.max()), 1e-30)
+    _show(weights, labels, "gradient, the largest is 1", f"{arguments.text} → {' '.join(labels[1])}", arguments.out)
+    return 0
+
+
+def _show(weights: np.ndarray, labels: tuple[list[str], list[str]], label: str, title: str, out: str | None) -> None:
+    print(f"\n{label}:\n\n{interpret.draw_map(weights, *labels)}")
+    if out:
+        ax = interpret.plot_map(weights, *labels, title=title, label=label)
+        interpret.maps.save_picture(ax, out)
+        print(f"\nthe picture is in {out}")

@@ -147,7 +147,7 @@ def build_parser() -> Parser:
     inspect.add_argument("--best", type=whole(1, 1000), default=3, metavar="N", help="results shown (3)")
     maps = ("attention", "head", "saliency")
     inspect.add_argument(
-        "--map", choices=maps, default="attention", help="the alignment, one head of a transformer, or gradients"
+        "--map", choices=maps, help="the alignment (of pairs), one head of a transformer, or gradients (of labels)"
     )
     inspect.add_argument("--layer", type=whole(1), default=1, metavar="N", help="of the decoder, with --map head (1)")
     inspect.add_argument("--head", type=whole(1), default=1, metavar="N", help="of that layer, with --map head (1)")

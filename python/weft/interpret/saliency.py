@@ -10,6 +10,7 @@ import numpy as np
 from ..autograd import Tensor, enable_grad
 from ..data.pairs import Pair
 from ..errors import choice_error
+from ..models.labelled import LabelledModel
 from ..nn import evaluating
 from ..nn import functional as F
 
@@ -49,12 +50,19 @@ def saliency(model: Any, source: Any, target: Any = None, *, form: str = "norm")
     """How much the log-probability of each target token depends on each source token: [T, S], the end counted as a target.
 
     `model`: a `Seq2Seq` or `Transformer`; `target` by default what the model says. `form` 'norm' is the length of the gradient with
-    respect to the token's embedding, 'input' its product with that embedding (signed).
+    respect to the token's embedding (of a float sequence: to the step's numbers), 'input' its product with that (signed). Of a
+    `SequenceClassifier` a row for the class, of a `SequenceTagger` one for each tag (by the scores of its step alone), of a
+    `SequenceRegressor` one for each number, which itself stands in the place of a log-probability.
 
     >>> model = weft.models.Seq2Seq.from_pairs([weft.data.Pair("abc", "cba")], hidden=16)
     >>> weft.interpret.saliency(model, "abc", "cb").shape
     (3, 3)
+    >>> model = weft.models.SequenceClassifier.from_examples([("good", 1), ("bad", 0)], hidden=16)
+    >>> weft.interpret.saliency(model, "bad").shape
+    (1, 3)
     """
+    if isinstance(model, LabelledModel):
+        return _of_labelled(model, source, target, form)
     target = model.generate(source)[0].text if target is None else target
     steps = len(model.target_vocabulary.encode(target)) + 1
     # A row of the batch for each target step: one backward pass gives all gradients.
@@ -66,3 +74,23 @@ def saliency(model: Any, source: Any, target: Any = None, *, form: str = "norm")
         return -F.cross_entropy(each, batch.target_out[0, :steps], reduction="sum")
 
     return reduced(*input_gradients(model, model.source_embedding, run), form)
+
+
+def _of_labelled(model: LabelledModel, source: Any, target: Any, form: str) -> np.ndarray:
+    label = model.predict([source])[0] if target is None else target
+    [(numbers, wanted)] = model.encode_examples([(source, label)])
+    count = model.outputs(wanted)
+    batch = model.collate([(numbers, wanted)] * count)
+
+    def run() -> Tensor:
+        return model.said(model.forward(batch), wanted).sum()
+
+    if not model.reader.features:
+        return reduced(*input_gradients(model, model.reader.embedding, run), form)
+    given = np.array(batch.inputs)
+    leaf: Any = Tensor(given, requires_grad=True)
+    batch = batch._replace(inputs=leaf)
+    with evaluating(model), enable_grad():
+        run().backward()
+    model.zero_grad()
+    return reduced(given, leaf.grad.numpy(), form)

@@ -105,6 +105,14 @@ class SequenceClassifier(LabelledModel):
         states = self.reader(batch.inputs, batch.lengths)
         return self.output(self.dropout(self.pool(states, lengths=batch.lengths)))
 
+    def outputs(self, target: int) -> int:
+        """The class alone."""
+        return 1
+
+    def said(self, output: Tensor, target: int) -> Tensor:
+        """Its log-probability [1]."""
+        return -F.cross_entropy(output, np.array([target]), reduction="none")
+
     def loss(self, batch: LabelledBatch, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy; with class weights the weighted mean."""
         logits = self.forward(batch)
@@ -207,6 +215,15 @@ class SequenceRegressor(LabelledModel):
     def forward(self, batch: LabelledBatch) -> Tensor:
         """Standardised targets [B, targets]."""
         return self.output(self.pool(self.reader(batch.inputs, batch.lengths), lengths=batch.lengths))
+
+    def outputs(self, target: np.ndarray) -> int:
+        """Each number."""
+        return self.targets
+
+    def said(self, output: Tensor, target: np.ndarray) -> Tensor:
+        """The numbers [targets] that the model estimates, in their own units."""
+        each = np.arange(self.targets)
+        return output[each, each] * self.deviation.numpy() + self.mean.numpy()
 
     def loss(self, batch: LabelledBatch, label_smoothing: float = 0.0) -> Tensor:
         """Mean squared error of standardised targets."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import nn
-from ..autograd import no_grad
+from ..autograd import Tensor, no_grad
 from ..data.batches import groups, in_batches, pad_sources
 from ..data.features import Features
 from ..data.labelled import Labelled, check_inputs, split_labelled
@@ -35,6 +35,15 @@ class LabelledModel(Model):
 
         def encode_target(self, example: Labelled, steps: int) -> Any:
             """The target of an example as numbers; `steps`: how long its input is."""
+
+        def predict(self, inputs: Sequence[Any]) -> Any:
+            """What the model says of each input."""
+
+        def outputs(self, target: Any) -> int:
+            """How many numbers stand for an encoded target, for `interpret`."""
+
+        def said(self, output: Tensor, target: Any) -> Tensor:
+            """Those numbers, each from its own row of what `forward` gave."""
 
     def make_targets(self, targets: list[Any]) -> np.ndarray:
         """Targets of a batch as an array."""

@@ -90,6 +90,15 @@ class SequenceTagger(LabelledModel):
         """Logits [B, T, tags]."""
         return self.output(self.reader(batch.inputs, batch.lengths))
 
+    def outputs(self, target: list[int]) -> int:
+        """Each tag."""
+        return len(target)
+
+    def said(self, output: Tensor, target: list[int]) -> Tensor:
+        """The log-probabilities [T] of the tags by the scores of their steps alone."""
+        each = np.arange(len(target))
+        return -F.cross_entropy(output[each, each], np.array(target), reduction="none")
+
     def loss(self, batch: LabelledBatch, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy a tag, or with a random field −log p(tags) a sequence."""
         logits = self.forward(batch)
