@@ -132,3 +132,23 @@ def test_saliency_of_float_sequences(cell):
         moved[1][step] *= 1 - h
         up, down = model.predict(moved)[:, 0].astype(np.float64)
         np.testing.assert_allclose(found[0, step], (up - down) / (2 * h), rtol=3e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("mode", ["direct", "autoregressive"])
+def test_saliency_of_a_forecast(mode):
+    weft.manual_seed(0)
+    series = np.sin(np.arange(80)[:, None] / 3.0) * [3.0, 1.0] + [5.0, 2.0]
+    model = models.Forecaster.from_series([series], window=6, horizon=3, hidden=8, mode=mode).eval()
+    found, h = interpret.saliency(model, series, form="input"), 1e-2
+    assert found.shape == (3, 6) and (interpret.saliency(model, series) > 0).any(1).all()
+    for step in range(6):
+        moved = [series.copy(), series.copy()]
+        moved[0][80 - 6 + step] *= 1 + h
+        moved[1][80 - 6 + step] *= 1 - h
+        up, down = (model.predict(m).sum(1) for m in moved)
+        np.testing.assert_allclose(found[:, step], (up - down) / (2 * h), rtol=3e-2, atol=5e-3)
+
+
+def test_saliency_names_models_that_read_nothing_first():
+    with pytest.raises(weft.ConfigError, match=r"\[saliency\] model: expected one that reads .*, got a MarkovModel"):
+        interpret.saliency(models.MarkovModel.from_texts(["ab"], order=1), "ab")

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..autograd import Tensor, enable_grad
 from ..data.pairs import Pair
-from ..errors import choice_error
+from ..errors import ConfigError, choice_error
+from ..models import EncoderDecoder, Forecaster
 from ..models.labelled import LabelledModel
 from ..nn import evaluating
 from ..nn import functional as F
@@ -52,7 +53,8 @@ def saliency(model: Any, source: Any, target: Any = None, *, form: str = "norm")
     `model`: a `Seq2Seq` or `Transformer`; `target` by default what the model says. `form` 'norm' is the length of the gradient with
     respect to the token's embedding (of a float sequence: to the step's numbers), 'input' its product with that (signed). Of a
     `SequenceClassifier` a row for the class, of a `SequenceTagger` one for each tag (by the scores of its step alone), of a
-    `SequenceRegressor` one for each number, which itself stands in the place of a log-probability.
+    `SequenceRegressor` one for each number, which itself stands in the place of a log-probability. Of a `Forecaster`, whose source is a
+    history: how much each step of the horizon (the sum of its columns) depends on each step of the window, [horizon, window].
 
     >>> model = weft.models.Seq2Seq.from_pairs([weft.data.Pair("abc", "cba")], hidden=16)
     >>> weft.interpret.saliency(model, "abc", "cb").shape
@@ -63,6 +65,10 @@ def saliency(model: Any, source: Any, target: Any = None, *, form: str = "norm")
     """
     if isinstance(model, LabelledModel):
         return _of_labelled(model, source, target, form)
+    if isinstance(model, Forecaster):
+        return _of_forecaster(model, source, form)
+    if not isinstance(model, EncoderDecoder):
+        raise ConfigError(f"[saliency] model: expected one that reads a sequence before it answers, got a {type(model).__name__}")
     target = model.generate(source)[0].text if target is None else target
     steps = len(model.target_vocabulary.encode(target)) + 1
     # A row of the batch for each target step: one backward pass gives all gradients.
@@ -82,15 +88,32 @@ def _of_labelled(model: LabelledModel, source: Any, target: Any, form: str) -> n
     count = model.outputs(wanted)
     batch = model.collate([(numbers, wanted)] * count)
 
-    def run() -> Tensor:
+    def explained(batch: Any) -> Tensor:
         return model.said(model.forward(batch), wanted).sum()
 
     if not model.reader.features:
-        return reduced(*input_gradients(model, model.reader.embedding, run), form)
-    given = np.array(batch.inputs)
-    leaf: Any = Tensor(given, requires_grad=True)
-    batch = batch._replace(inputs=leaf)
+        return reduced(*input_gradients(model, model.reader.embedding, lambda: explained(batch)), form)
+    values, gradients = _leaf_gradients(model, np.array(batch.inputs), lambda leaf: explained(batch._replace(inputs=leaf)))
+    return reduced(values, gradients, form)
+
+
+def _of_forecaster(model: Forecaster, history: Any, form: str) -> np.ndarray:
+    window = model.last_window(history)
+
+    def run(leaf: Tensor) -> Tensor:
+        each = np.arange(model.horizon)
+        return (model.ahead(leaf)[each, each] * model.deviation.numpy().astype(leaf.dtype)).sum()
+
+    values, gradients = _leaf_gradients(model, np.repeat(window, model.horizon, 0), run)
+    # In the data's units, as what is forecast.
+    deviation, mean = (t.numpy().astype(np.float64) for t in (model.deviation, model.mean))
+    return reduced(values * deviation + mean, gradients / deviation, form)
+
+
+def _leaf_gradients(model: Any, values: np.ndarray, run: Callable[[Any], Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers that a model reads, and the gradient of `run(numbers)` with respect to them."""
+    leaf = Tensor(values, requires_grad=True)
     with evaluating(model), enable_grad():
-        run().backward()
+        run(leaf).backward()
     model.zero_grad()
-    return reduced(given, leaf.grad.numpy(), form)
+    return values, np.zeros_like(values) if leaf.grad is None else leaf.grad.numpy()

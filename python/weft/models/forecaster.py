@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from .. import nn
-from ..autograd import Tensor, no_grad, tensor
+from ..autograd import Tensor, cat, no_grad, tensor
 from ..data.features import Features
 from ..errors import ConfigError, DataError, choice_error, range_error
 from .autoregressive import AutoregressiveModel
@@ -127,13 +127,22 @@ class Forecaster(Model):
         """Windows, twice."""
         return len(batch.before), len(batch.before)
 
-    def forward(self, before: np.ndarray) -> Tensor:
+    def forward(self, before: Any) -> Tensor:
         """'direct': the horizon [B, horizon, F]; 'autoregressive': what follows each step [B, T, F]."""
         output, _ = self.reader(before)
         if self.mode == "direct":
             steps = self.output(self.dropout(output[:, -1])).reshape(len(before), self.horizon, self.width)
             return steps + before[:, -1:]
         return self.output(self.dropout(output)) + before
+
+    def ahead(self, before: Tensor) -> Tensor:
+        """The horizon [B, horizon, F] in deviations, on the tape; before [B, window, F]."""
+        if self.mode == "direct":
+            return self.forward(before)
+        read = before
+        for _ in range(self.horizon):
+            read = cat([read, self.forward(read)[:, -1:]], 1)
+        return read[:, before.shape[1] :]
 
     def loss(self, batch: Window, label_smoothing: float = 0.0) -> Tensor:
         """Mean squared error in deviations."""
@@ -173,17 +182,23 @@ class Forecaster(Model):
                 output, state = self.reader(last, state)
             return np.concatenate(found, 1)
 
-    def predict(self, history: Any, steps: int | None = None) -> np.ndarray:
-        """The `steps` (by default `horizon`) [steps, F] that follow a history of at least `window` steps, in the data's units."""
+    def last_window(self, history: Any) -> np.ndarray:
+        """What is read of a history, [1, window, F] in deviations."""
         [known] = _checked([history])
         if len(known) < self.window or known.shape[1] != self.width:
             raise DataError(
                 f"[forecaster] history: expected at least {self.window} steps of width {self.width}, got {list(known.shape)}"
             )
+        return ((known[-self.window :] - self.mean.numpy()) / self.deviation.numpy()).astype(np.float32)[None]
+
+    def predict(self, history: Any, steps: int | None = None) -> np.ndarray:
+        """The `steps` (by default `horizon`) [steps, F] that follow a history of at least `window` steps, in the data's units."""
         if steps is not None and steps < 1:
             raise range_error("forecaster", "steps", "a whole number of at least 1", steps)
-        x = ((known[-self.window :] - self.mean.numpy()) / self.deviation.numpy()).astype(np.float32)
-        return self._ahead(x[None], self.horizon if steps is None else steps)[0] * self.deviation.numpy() + self.mean.numpy()
+        return (
+            self._ahead(self.last_window(history), self.horizon if steps is None else steps)[0] * self.deviation.numpy()
+            + self.mean.numpy()
+        )
 
 
 def _checked(series: Sequence[Any]) -> list[np.ndarray]:
