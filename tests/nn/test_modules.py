@@ -184,3 +184,22 @@ def test_decoding_calls_hooks():
         with part(model).register_forward_hook(lambda module, inputs, output, count=count: count.append(1)):
             assert model.generate("abc", beam=2)[0].tokens == plain
         assert count
+
+
+@pytest.mark.parametrize("cell", ["gru", "transformer"])
+def test_generating_calls_hooks(cell):
+    model = weft.models.LanguageModel.from_texts(["abcab", "cabca"], cell=cell, hidden=8, layers=1)
+    for part in (model.embedding, model.body, model.output):
+        plain, count = model.generate("ab", max_length=4)[0].tokens, []
+        with part.register_forward_hook(lambda module, inputs, output, count=count: count.append(1)):
+            assert model.generate("ab", max_length=4)[0].tokens == plain
+        assert len(count) > 1
+
+
+def test_drawing_calls_hooks():
+    pairs = [("dark", np.zeros((8, 8), np.uint8)), ("light", np.full((8, 8), 255, np.uint8))]
+    model = weft.models.TextToImage.from_pairs(pairs, patch=4, codes=4, hidden=8, heads=2, layers=1)
+    plain, count = model.write(["dark", "light"], seed=1), []
+    with model.body.layers[0].register_forward_hook(lambda module, inputs, output: count.append(1)):
+        np.testing.assert_array_equal(model.write(["dark", "light"], seed=1), plain)
+    assert len(count) == model.tokenizer.tokens

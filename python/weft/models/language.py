@@ -279,10 +279,12 @@ class LanguageModel(Generation, Model):
         if self.cell == "transformer":
             width = self.hidden // self.heads
             cache = KeyValueCache(self.layers, len(inputs), self.heads, width, self.embedding.weight.dtype)
-            return State(cache, inputs, EncoderSteps(self.body) if EncoderSteps.fits(self.body) else None)
+            return State(cache, inputs, EncoderSteps(self.body) if not self.hooked and EncoderSteps.fits(self.body) else None)
         count = 2 if self.cell == "lstm" else 1
         zero = np.zeros((self.layers, len(inputs), self.hidden), self.embedding.weight.dtype)
-        return State([zero] * count, inputs, RecurrentSteps(self.body) if RecurrentSteps.fits(self.body) else None)
+        return State(
+            [zero] * count, inputs, RecurrentSteps(self.body) if not self.hooked and RecurrentSteps.fits(self.body) else None
+        )
 
     def step(self, state: State, tokens: np.ndarray) -> tuple[np.ndarray, None, State]:
         """One token further: log-probabilities [rows, V], no alignment, the new state. The first step reads the prefixes too."""

@@ -254,13 +254,14 @@ class TextToImage(Model):
             cache.reserve(first.shape[1])
             features = self.body(first, cached=cache).numpy()[:, -1]
             cache.advance(first.shape[1])
-            steps, output = EncoderSteps(self.body), FrozenLinear(self.output.weight, self.output.bias)
+            steps = EncoderSteps(self.body) if EncoderSteps.fits(self.body) else None
+            output = FrozenLinear(self.output.weight, self.output.bias)
             for t in range(tokens):
                 if t:
                     last = written[:, t - 1]
                     x = table[np.concatenate([last, last]) if guided else last] + places[self.caption + t]
                     cache.reserve(1)
-                    features = steps(x, cache)
+                    features = self.body(Tensor(x[:, None]), cached=cache).numpy()[:, 0] if steps is None else steps(x, cache)
                     cache.advance(1)
                 logits = output(np.ascontiguousarray(features))
                 if guided:

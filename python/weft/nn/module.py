@@ -119,8 +119,8 @@ class Module:
     def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> Hook:
         """`hook(module, inputs, output)` after each call; what it returns, unless None, is the output.
 
-        Decoding calls modules with hooks one by one, too. Where several are one kernel (a linear layer and its activation within a
-        Transformer's layer, an output layer within its loss), the inner ones are not called.
+        Decoding calls modules with hooks one by one, too. Where a model reads the numbers of a module without calling it (a linear layer
+        that is one kernel with its activation or its loss, the tables of codes while pictures are drawn) there is no call to see.
 
         >>> layer, seen = weft.nn.Linear(2, 3), []
         >>> with layer.register_forward_hook(lambda module, inputs, output: seen.append(output.shape)):
