@@ -27,7 +27,8 @@ unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
 
 struct Cache {
-    free: BTreeMap<usize, Vec<Buffer>>,
+    /// Buffers of a size, each with the thread that used it last.
+    free: BTreeMap<usize, Vec<(usize, Buffer)>>,
     bytes: usize,
     limit: usize,
 }
@@ -60,6 +61,12 @@ fn with_cache<R>(f: impl FnOnce(&mut Cache) -> R) -> R {
     result
 }
 
+/// A number that no other living thread has.
+fn this_thread() -> usize {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.try_with(|mark| std::ptr::from_ref(mark) as usize).unwrap_or(0)
+}
+
 /// Sizes are rounded up to an eighth of their power of two, so that neighbouring sizes share buffers and at most 1/8 is lost.
 fn size_class(bytes: usize) -> usize {
     let bytes = bytes.max(ALIGNMENT);
@@ -76,10 +83,13 @@ impl Buffer {
     /// At least `bytes` bytes: zeros or old numbers.
     pub fn take(bytes: usize) -> Self {
         let class = size_class(bytes);
+        let mine = this_thread();
         let kept = with_cache(|cache| {
-            let buffer = cache.free.get_mut(&class).and_then(Vec::pop);
-            cache.bytes -= if buffer.is_some() { class } else { 0 };
-            buffer
+            let free = cache.free.get_mut(&class).filter(|free| !free.is_empty())?;
+            // The lines of one that this thread wrote last lie in its core's caches; another core would have to hand them over.
+            let at = free.iter().rposition(|(last, _)| *last == mine).unwrap_or(free.len() - 1);
+            cache.bytes -= class;
+            Some(free.remove(at).1)
         });
         kept.unwrap_or_else(|| {
             let layout = layout(class);
@@ -112,12 +122,13 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let buffer = Self { pointer: self.pointer, class: self.class };
+        let mine = this_thread();
         let rest = with_cache(|cache| {
             if cache.bytes + buffer.class > cache.limit {
                 return Some(buffer);
             }
             cache.bytes += buffer.class;
-            cache.free.entry(buffer.class).or_default().push(buffer);
+            cache.free.entry(buffer.class).or_default().push((mine, buffer));
             None
         });
         if let Some(buffer) = rest {
@@ -129,7 +140,7 @@ impl Drop for Buffer {
 /// Gives all kept buffers back to the operating system; returns how many bytes that were.
 pub fn empty_cache() -> usize {
     let (free, bytes) = with_cache(|cache| (std::mem::take(&mut cache.free), std::mem::take(&mut cache.bytes)));
-    free.into_values().flatten().for_each(Buffer::free);
+    free.into_values().flatten().for_each(|(_, buffer)| buffer.free());
     bytes
 }
 
@@ -185,6 +196,36 @@ mod tests {
         drop(first);
         let again = Buffer::take((1 << 22) - 100);
         assert_eq!(again.as_mut_ptr() as usize, address);
+    }
+
+    #[test]
+    fn a_thread_gets_back_the_buffer_that_it_used() {
+        let bytes = (3 << 20) + 77;
+        let (mine, turn) = (Buffer::take(bytes), std::sync::Barrier::new(2));
+        let address = |buffer: &Buffer| buffer.as_mut_ptr() as usize;
+        let first = address(&mine);
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                let theirs = Buffer::take(bytes);
+                let before = address(&theirs);
+                turn.wait();
+                turn.wait();
+                drop(theirs);
+                turn.wait();
+                turn.wait();
+                (before, address(&Buffer::take(bytes)))
+            });
+            turn.wait();
+            drop(mine);
+            // The other thread's comes back last, and still this thread does not get it.
+            turn.wait();
+            turn.wait();
+            let again = Buffer::take(bytes);
+            assert_eq!(address(&again), first);
+            turn.wait();
+            let (before, after) = other.join().unwrap();
+            assert!(before != first && before == after);
+        });
     }
 
     #[test]
