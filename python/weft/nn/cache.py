@@ -13,13 +13,13 @@ from ..autograd.transformer import Places
 from ..errors import ConfigError
 
 #: Keys of a page, as the kernel has it.
-PAGE = 64
+PAGE = 16
 
 
 class KeyValueCache:
     """Keys and values of every layer of a decoder, for rows with prefixes of different length.
 
-    A row is a list of pages of 64 positions; the pages of all layers have one numbering. `select` lets rows share the pages of their
+    A row is a list of pages of 16 positions; the pages of all layers have one numbering. `select` lets rows share the pages of their
     parents, and a shared page is copied only when a row writes to it, so beam search copies at most one page a row and step however long
     the prefix is. The kernel reads pages where they lie; a cached step gives the bits of the whole pass.
 
@@ -117,7 +117,7 @@ class KeyValueCache:
 
     @property
     def pools(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Keys [pages, heads, D, 64] and values [pages, heads, 64, …] of each layer."""
+        """Keys [pages, heads, D, 16] and values [pages, heads, 16, …] of each layer."""
         return list(zip(self._keys, self._values, strict=True))
 
     @property
@@ -150,7 +150,7 @@ class KeyValueCache:
 class Memory:
     """Keys and values of what a decoder looks at, computed once for all steps: one row a source, whatever looks at it.
 
-    Keys are kept turned over, so that few queries read them where they lie.
+    Keys are kept turned over, so that few queries read them where they lie; what a head reads lies side by side.
     """
 
     def __init__(self, keys: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> None:
@@ -160,13 +160,13 @@ class Memory:
         self.sources = sources
         self._keys = np.zeros((batch, heads, width, padded), keys.dtype)
         self._keys[..., :sources] = keys.transpose(0, 2, 3, 1)
-        self._values = np.zeros((batch, padded, heads, width), keys.dtype)
-        self._values[:, :sources] = values
+        self._values = np.zeros((batch, heads, padded, width), keys.dtype)
+        self._values[:, :, :sources] = values.transpose(0, 2, 1, 3)
 
     @property
     def views(self) -> tuple[np.ndarray, np.ndarray]:
         """Keys and values [B, S, heads, width], S with what fills it up."""
-        return self._keys.transpose(0, 3, 1, 2), self._values
+        return self._keys.transpose(0, 3, 1, 2), self._values.transpose(0, 2, 1, 3)
 
     def attend(self, query: np.ndarray, scale: float, weights: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
         """Contexts [B, T, heads · width] of queries [B, T, heads, width], and the mean of the heads' weights [B, T, S]."""

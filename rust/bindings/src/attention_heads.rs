@@ -69,7 +69,7 @@ struct Request<'py>(
     Vec<Bound<'py, PyUntypedArray>>,
     /// dropout: p, key, stream
     Option<(f64, u64, u64)>,
-    /// pages [B, S / 64] of a cache: key is then [pages, 64, heads, D], value [pages, 64, heads, E]
+    /// pages [B, S / 16] of a cache: key is then [pages, 16, heads, D], value [pages, 16, heads, E]
     Indices<'py>,
 );
 
@@ -222,7 +222,7 @@ fn heads_weights<'py>(
     by_dtype!(maximum, T => weights::<T>(py, &request, [maximum, inverse], (&heads, &rows, mean)))
 }
 
-/// The pages of a layer, borrowed: keys [pages, heads, D, 64], values [pages, heads, 64, E].
+/// The pages of a layer, borrowed: keys [pages, heads, D, 16], values [pages, heads, 16, E].
 pub struct Pool<'py, T: Number> {
     keys: PyReadwriteArrayDyn<'py, T>,
     values: PyReadwriteArrayDyn<'py, T>,

@@ -86,8 +86,8 @@ impl<'a, T: Real> Pass<'a, T> {
             let (k, v) = (Source::Across(pages.map(|p| p.0)), Source::Down(pages.map(|p| p.1), self.call.v.strides[1] as usize));
             return Keys {
                 first,
-                k: Columns { source: k, rows: s.width, cols: keys.len() },
-                v: Columns { source: v, rows: keys.len(), cols: s.values },
+                k: Columns::of_pages(k, (s.width, keys.len()), few_rows, &mut buffers.keys),
+                v: Columns::of_pages(v, (keys.len(), s.values), few_rows, &mut buffers.values),
             };
         }
         let k = self.call.k.matrix(b, head, keys.clone(), s.width).transposed();

@@ -50,9 +50,9 @@ use std::ops::Range;
 
 /// Keys of a block (rule R3).
 pub const KEY_BLOCK: usize = 256;
-/// Keys of a page of a cache. A page of keys `[D, PAGE]` is turned over, a page of values `[PAGE, E]` is not, whole vectors a row; tiles read
-/// both where they lie.
-pub const PAGE: usize = 64;
+/// Keys of a page of a cache: a vector. A page of keys `[D, PAGE]` is turned over, a page of values `[PAGE, E]` is not, whole vectors a row; few
+/// rows read both where they lie. The smaller a page, the more of a prefix do hypotheses share.
+pub const PAGE: usize = 16;
 /// Rows of a register tile at most.
 const TILE_ROWS: usize = 8;
 
@@ -199,7 +199,7 @@ pub struct Call<'a, T> {
     pub k: View<'a, T>,
     /// `[B, S, key heads, E]`, columns side by side.
     pub v: View<'a, T>,
-    /// Keys and values in pages: which page holds keys 64·j to 64·j + 63 of sequence b, at `[b, j]`. k and v are then `[pages, …]`, a key's
+    /// Keys and values in pages: which page holds keys 16·j to 16·j + 15 of sequence b, at `[b, j]`. k and v are then `[pages, …]`, a key's
     /// numbers [`PAGE`] apart, and S is what a row of the table can hold. For [`forward`] alone.
     pub pages: Option<&'a [i64]>,
     /// Factor of the products.

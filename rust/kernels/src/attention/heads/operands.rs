@@ -50,6 +50,45 @@ impl<T: Real> Columns<T> {
         Self { source: Source::Packed(packed.cast_const()), rows, cols }
     }
 
+    /// Columns that lie in pages of a cache: where they lie for few rows, or copied into panels, as [`Columns::new`] says.
+    pub fn of_pages(source: Source<T>, (rows, cols): (usize, usize), few_rows: bool, store: &mut Scratch<T>) -> Self {
+        let there = Self { source, rows, cols };
+        if few_rows {
+            return there;
+        }
+        let whole = cols.next_multiple_of(T::WIDTH);
+        let packed = room(store, rows * whole);
+        for first in (0..whole).step_by(panel_width::<T>()) {
+            let width = (whole - first).min(panel_width::<T>());
+            let piece = width.min(there.widest());
+            for column in (first..first + width).step_by(piece) {
+                for row in 0..rows {
+                    let (from, to) =
+                        (there.panel(column, row).0, packed.wrapping_add(rows * first + row * width + column - first));
+                    // SAFETY: pages hold whole vectors of columns, and the buffer whole vectors of each row.
+                    unsafe { std::ptr::copy_nonoverlapping(from, to, piece.min(first + width - column)) };
+                }
+            }
+        }
+        Self { source: Source::Packed(packed.cast_const()), rows, cols }
+    }
+
+    /// Columns that lie side by side at most.
+    fn widest(&self) -> usize {
+        if let Source::Across(..) = self.source { PAGE.min(panel_width::<T>()) } else { panel_width::<T>() }
+    }
+
+    /// Where row 0 of the vector at column `first` lies, and how far on the next row does.
+    #[inline(always)]
+    pub(super) fn vector(&self, first: usize) -> (*const T, usize) {
+        if let Source::Across(..) = self.source {
+            return self.panel(first, 0);
+        }
+        let column = first / panel_width::<T>() * panel_width::<T>();
+        let (panel, stride) = self.panel(column, 0);
+        (panel.wrapping_add(first - column), stride)
+    }
+
     /// First row and stride of the panel that begins at column `first`, from `row` on.
     pub(super) fn panel(&self, first: usize, row: usize) -> (*const T, usize) {
         match &self.source {
@@ -99,7 +138,7 @@ pub(super) unsafe fn multiply<T: Real, const TURNED: bool>(
     accumulate: bool,
     (c, c_stride): (*mut T, isize),
 ) {
-    let width = panel_width::<T>();
+    let width = b.widest();
     let tiles = a.rows.div_ceil(tile_rows(choice, PANEL_VECTORS));
     let mut begin = steps.start;
     loop {

@@ -30,14 +30,17 @@ impl<T: Real> Kernel for Single<'_, T> {
         let scores = self.tile.scores;
         let mut first = start / width * width;
         while first < end {
-            let column = first / panel * panel;
-            let vectors = (end.min(column + panel) - first).div_ceil(width);
-            let (b, stride) = self.keys.panel(column, 0);
-            let b = b.wrapping_add(first - column);
+            let vectors = (end.min((first / panel + 1) * panel) - first).div_ceil(width);
+            // Vectors of a page lie side by side, those of pages anywhere.
+            let mut all = Run { a: self.q, rows: self.keys.rows, from: [std::ptr::null(); PANEL_VECTORS], stride: 0 };
+            for (v, from) in all.from.iter_mut().enumerate().take(vectors) {
+                (*from, all.stride) = self.keys.vector(first + v * width);
+            }
+            let mut once = Some(all);
             // SAFETY: the query has a number for each row of the keys, a panel holds whole vectors, the scores a whole block.
             unsafe {
                 let mut sums = [<T::On<I>>::zero(); PANEL_VECTORS];
-                chains::<I, T>(vectors, self.q, self.keys.rows, (b, stride), &mut sums);
+                chains::<I, T>(vectors, || once.take(), &mut sums);
                 let mut v = 0;
                 while v < vectors {
                     sums[v].store(scores.add(first + v * width));
@@ -53,15 +56,15 @@ impl<T: Real> Kernel for Single<'_, T> {
             let vectors = columns.div_ceil(width);
             let mut sums = [<T::On<I>>::zero(); PANEL_VECTORS];
             let mut begin = start;
-            while begin < end {
+            let pieces = || {
+                let (row, stride) = (begin < end).then(|| self.values.panel(column, begin))?;
                 let stop = self.values.run(begin).min(end);
-                // SAFETY: the values have a row for each key, in whole vectors; `to` has room for their columns.
-                unsafe {
-                    let from = self.values.panel(column, begin);
-                    chains::<I, T>(vectors, scores.add(begin).cast_const(), stop - begin, from, &mut sums);
-                }
+                let (a, rows) = (scores.wrapping_add(begin).cast_const(), stop - begin);
                 begin = stop;
-            }
+                Some(Run { a, rows, from: std::array::from_fn(|v| row.wrapping_add(v * width)), stride })
+            };
+            // SAFETY: the values have a row for each key, in whole vectors; `to` has room for their columns.
+            unsafe { chains::<I, T>(vectors, pieces, &mut sums) };
             let mut v = 0;
             while v < vectors {
                 // SAFETY: as above.
@@ -74,57 +77,55 @@ impl<T: Real> Kernel for Single<'_, T> {
     }
 }
 
-/// `sums += a[0..steps] · B`, for one to four vectors of B's columns: as many chains.
+/// Rows of B that lie at one distance, and what each is multiplied by.
+struct Run<T> {
+    /// As many numbers as there are rows.
+    a: *const T,
+    rows: usize,
+    /// Where each vector of the first row lies.
+    from: [*const T; PANEL_VECTORS],
+    stride: usize,
+}
+
+/// `sums = Σ a · B` over all runs, for one to four vectors of B's columns: as many chains.
 ///
 /// # Safety
-/// A holds `steps` numbers; B's rows lie `stride` apart and hold `vectors` whole vectors.
+/// What the runs say is there, for the first `vectors` of their pointers.
 #[inline(always)]
-unsafe fn chains<I: Isa, T: Real>(
-    vectors: usize,
-    a: *const T,
-    steps: usize,
-    (b, stride): (*const T, usize),
-    sums: &mut [T::On<I>; PANEL_VECTORS],
-) {
+unsafe fn chains<I: Isa, T: Real>(vectors: usize, runs: impl FnMut() -> Option<Run<T>>, sums: &mut [T::On<I>; PANEL_VECTORS]) {
     // SAFETY: passed on to the caller.
     unsafe {
         match vectors {
-            1 => some_chains::<I, T, 1>(a, steps, b, stride, sums),
-            2 => some_chains::<I, T, 2>(a, steps, b, stride, sums),
-            3 => some_chains::<I, T, 3>(a, steps, b, stride, sums),
-            _ => some_chains::<I, T, 4>(a, steps, b, stride, sums),
+            1 => some_chains::<I, T, 1>(runs, sums),
+            2 => some_chains::<I, T, 2>(runs, sums),
+            3 => some_chains::<I, T, 3>(runs, sums),
+            _ => some_chains::<I, T, 4>(runs, sums),
         }
     }
 }
 
 #[inline(always)]
 unsafe fn some_chains<I: Isa, T: Real, const V: usize>(
-    a: *const T,
-    steps: usize,
-    b: *const T,
-    stride: usize,
+    mut runs: impl FnMut() -> Option<Run<T>>,
     sums: &mut [T::On<I>; PANEL_VECTORS],
 ) {
     let mut chain = [<T::On<I>>::zero(); V];
-    let mut v = 0;
-    while v < V {
-        chain[v] = sums[v];
-        v += 1;
-    }
-    let mut k = 0;
-    while k < steps {
-        // SAFETY: passed on to the caller.
-        unsafe {
-            let (x, row) = (<T::On<I>>::splat(*a.add(k)), b.add(k * stride));
-            v = 0;
-            while v < V {
-                chain[v] = x.fma(<T::On<I>>::load(row.add(v * T::WIDTH)), chain[v]);
-                v += 1;
+    while let Some(Run { a, rows, from, stride }) = runs() {
+        let mut k = 0;
+        while k < rows {
+            // SAFETY: passed on to the caller.
+            unsafe {
+                let (x, row) = (<T::On<I>>::splat(*a.add(k)), k * stride);
+                let mut v = 0;
+                while v < V {
+                    chain[v] = x.fma(<T::On<I>>::load(from[v].add(row)), chain[v]);
+                    v += 1;
+                }
             }
+            k += 1;
         }
-        k += 1;
     }
-    v = 0;
+    let mut v = 0;
     while v < V {
         sums[v] = chain[v];
         v += 1;
