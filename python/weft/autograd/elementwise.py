@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _native
 from ..errors import ConfigError, DtypeError, range_error
-from .buffers import apply, contiguous
+from .buffers import SMALL, apply, contiguous
 from .reduction import sum_to
 from .tensor import Tensor, as_tensor, record
 
@@ -36,7 +36,14 @@ def add(a: Any, b: Any) -> Tensor:
     a, b = _pair("add", a, b)
     x, y = a._array, b._array
     first, second = x.shape, y.shape
-    return record("add", apply(np.add, x, y), (a, b), lambda g: (sum_to(g, first), sum_to(g, second)))
+    if first != second:
+        return record("add", apply(np.add, x, y), (a, b), lambda g: (sum_to(g, first), sum_to(g, second)))
+    # Of a small sum, to ask `apply` where it should lie takes half as long as the sum.
+    return record("add", np.add(x, y) if x.nbytes < SMALL else apply(np.add, x, y), (a, b), _to_both)
+
+
+def _to_both(gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return gradient, gradient
 
 
 def sub(a: Any, b: Any) -> Tensor:
