@@ -45,7 +45,7 @@ tsan: tools-found ## the crates' tests under the thread sanitizer (needs the com
 test-python: $(VENV)/.dev ## pytest on the installed wheel; skips are listed with their reasons
 	$(BIN)/pytest
 
-test-exhaustive: tools-found ## exp, log, tanh, sigmoid, erf of every f32, on every instruction set (ten minutes, or more than twice that beside loud neighbours)
+test-exhaustive: tools-found ## exp, log, tanh, sigmoid, erf of every f32, on every instruction set (half an hour on two cores)
 	cargo test --release -p weft-simd -- --ignored --nocapture
 
 bench: tools-found ## criterion: GFLOP/s beside the machine's own peak

@@ -1,46 +1,145 @@
-//! RNN, LSTM and GRU: forward as in inference, and forward with backward.
+//! RNN, LSTM and GRU: forward as in inference, and forward with backward; the rows of `make race` without Python.
 
+use criterion::Criterion;
 use weft_benches::{Work, criterion, numbers, row};
 use weft_kernels::parallel::set_num_threads;
 use weft_kernels::recurrent::{
-    Cell, Gradients, Layout, PackedWeights, Sizes, State, WeightGradients, Weights, backward, forward,
+    Cache, Cell, Gradients, Layout, PackedWeights, Sizes, State, WeightGradients, Weights, backward, forward,
 };
+
+const CELLS: [(Cell, &str); 3] = [(Cell::RnnTanh, "rnn"), (Cell::Lstm, "lstm"), (Cell::Gru, "gru")];
+
+/// One direction of a layer, with what its passes write beside y.
+struct Direction {
+    weights: PackedWeights<f32>,
+    hidden: usize,
+    last: [Vec<f32>; 2],
+    dx: Vec<f32>,
+    gradients: [Vec<f32>; 4],
+}
+
+impl Direction {
+    fn new(cell: Cell, (steps, batch, input, hidden): (usize, usize, usize, usize)) -> Self {
+        let gates = cell.gates() * hidden;
+        let (w, r, bias) = (numbers(gates * input), numbers(gates * hidden), numbers(gates));
+        let weights = Weights { input: &w, recurrent: &r, biases: Some((&bias, &bias)) };
+        Self {
+            weights: PackedWeights::new(cell, Sizes { input, hidden }, weights, true).unwrap(),
+            hidden,
+            last: [batch * hidden, if cell.has_cell_state() { batch * hidden } else { 0 }].map(|n| vec![0.0; n]),
+            dx: vec![0.0; steps * batch * input],
+            gradients: [w.len(), r.len(), gates, gates].map(|n| vec![0.0; n]),
+        }
+    }
+
+    /// y's rows begin `stride` numbers apart.
+    fn forward(&mut self, layout: Layout<'_>, x: &[f32], y: &mut [f32], stride: usize, training: bool) -> Option<Cache<f32>> {
+        let [h, c] = &mut self.last;
+        forward(&self.weights, layout, x, (None, None), y, stride, State { h, c }, training).unwrap()
+    }
+
+    /// All gradients but those of the initial state.
+    fn backward(&mut self, cache: Option<Cache<f32>>, x: &[f32], dy: &[f32], stride: usize) {
+        let [dw, dr, db, db2] = &mut self.gradients;
+        let weights = WeightGradients { weight_ih: dw, weight_hh: dr, bias_ih: db, bias_hh: db2 };
+        let gradients = Gradients { x: &mut self.dx, h0: &mut [], c0: &mut [], weights };
+        backward(&self.weights, &mut cache.unwrap(), x, dy, stride, (None, None), false, gradients).unwrap();
+    }
+}
+
+fn layout(steps: usize, batch: usize, lengths: Option<&[i64]>, reverse: bool) -> Layout<'_> {
+    Layout { steps, batch, batch_first: false, lengths, reverse }
+}
+
+/// Forward, and forward with backward, of a layer; only the steps that are there count as work.
+fn layer(c: &mut Criterion, cell: Cell, label: &str, shape: (usize, usize, usize, usize), lengths: Option<&[i64]>) {
+    let (t, b, i, h) = shape;
+    let mut one = Direction::new(cell, shape);
+    let (x, dy, mut y) = (numbers(t * b * i), numbers(t * b * h), vec![0.0; t * b * h]);
+    let rows = lengths.map_or((t * b) as f64, |l| l.iter().sum::<i64>() as f64);
+    let operations = 2.0 * rows * (cell.gates() * h * (i + h)) as f64;
+    for threads in [1, 2] {
+        set_num_threads(threads).unwrap();
+        for passes in if lengths.is_some() { &[3][..] } else { &[1, 3] } {
+            let what = if *passes == 1 { "forward" } else { "forward+backward" };
+            row(
+                c,
+                &format!("{label} {what}, {threads} threads"),
+                threads,
+                Work::Operations(f64::from(*passes) * operations),
+                || {
+                    let cache = one.forward(layout(t, b, lengths, false), &x, &mut y, h, *passes == 3);
+                    if *passes == 3 {
+                        one.backward(cache, &x, &dy, h);
+                    }
+                },
+            );
+        }
+    }
+}
+
+/// One step of one row, as a stream takes it: bound by reading the weights.
+fn step(c: &mut Criterion, cell: Cell, name: &str, hidden: usize) {
+    let mut one = Direction::new(cell, (1, 1, hidden, hidden));
+    let (x, mut y) = (numbers(hidden), vec![0.0; hidden]);
+    let weights = (2 * cell.gates() * hidden * hidden) as f64;
+    for threads in [1, 2] {
+        set_num_threads(threads).unwrap();
+        let work = Work::Reads { bytes: 4.0 * weights, operations: 2.0 * weights };
+        row(c, &format!("{name} one step B1 H{hidden}, {threads} threads"), threads, work, || {
+            one.forward(layout(1, 1, None, false), &x, &mut y, hidden, false);
+        });
+    }
+}
+
+/// Two layers in both directions; the second reads what both directions of the first say.
+fn stack(c: &mut Criterion, cell: Cell, name: &str, (t, b, i, h): (usize, usize, usize, usize)) {
+    let mut layers = [i, 2 * h].map(|input| [false, true].map(|reverse| (Direction::new(cell, (t, b, input, h)), reverse)));
+    let x = numbers(t * b * i);
+    let dy = numbers(t * b * 2 * h);
+    let operations = 2.0 * (t * b * cell.gates() * h) as f64 * 2.0 * ((i + h) + (2 * h + h)) as f64;
+    let label = format!("{name} two layers, bidirectional, T{t} B{b} I{i} H{h} forward+backward");
+    for threads in [1, 2] {
+        set_num_threads(threads).unwrap();
+        row(c, &format!("{label}, {threads} threads"), threads, Work::Operations(3.0 * operations), || {
+            let mut read = x.clone();
+            let mut passed = Vec::new();
+            for layer in &mut layers {
+                let mut y = vec![0.0; t * b * 2 * h];
+                let caches = layer.each_mut().map(|(one, reverse)| {
+                    let first = if *reverse { one.hidden } else { 0 };
+                    one.forward(layout(t, b, None, *reverse), &read, &mut y[first..], 2 * h, true)
+                });
+                passed.push((std::mem::replace(&mut read, y), caches));
+            }
+            let mut gradient = dy.clone();
+            for (layer, (x, caches)) in layers.iter_mut().zip(passed).rev() {
+                for ((one, reverse), cache) in layer.iter_mut().zip(caches) {
+                    let first = if *reverse { one.hidden } else { 0 };
+                    one.backward(cache, &x, &gradient[first..], 2 * h);
+                }
+                let [(forth, _), (back, _)] = layer;
+                gradient = forth.dx.iter().zip(&back.dx).map(|(a, b)| a + b).collect();
+            }
+        });
+    }
+}
 
 fn main() {
     let mut c = criterion();
-    for (t, b, i, h) in [(28, 128, 28, 128), (100, 32, 256, 256), (50, 64, 512, 512), (35, 20, 650, 650), (128, 1, 256, 256)] {
-        for (cell, name) in [(Cell::RnnTanh, "rnn"), (Cell::Lstm, "lstm"), (Cell::Gru, "gru")] {
-            let gates = cell.gates() * h;
-            let (w, r, bias) = (numbers(gates * i), numbers(gates * h), numbers(gates));
-            let weights = Weights { input: &w, recurrent: &r, biases: Some((&bias, &bias)) };
-            let packed = PackedWeights::new(cell, Sizes { input: i, hidden: h }, weights, true).unwrap();
-            let layout = Layout { steps: t, batch: b, batch_first: false, lengths: None, reverse: false };
-            let (x, dy) = (numbers(t * b * i), numbers(t * b * h));
-            let (mut y, mut hn, mut cn) = (vec![0.0; t * b * h], vec![0.0; b * h], vec![0.0; b * h]);
-            let c_len = if cell.has_cell_state() { b * h } else { 0 };
-            let mut out = [vec![0.0f32; x.len()], vec![0.0; w.len()], vec![0.0; r.len()], vec![0.0; gates], vec![0.0; gates]];
-            let operations = 2.0 * (t * b * gates * (i + h)) as f64;
-            for threads in [1, 2] {
-                set_num_threads(threads).unwrap();
-                for passes in [1, 3] {
-                    let what = if passes == 1 { "forward" } else { "forward+backward" };
-                    let label = format!("{name} T{t} B{b} I{i} H{h} {what}, {threads} threads");
-                    row(&mut c, &label, threads, Work::Operations(passes as f64 * operations), || {
-                        let last = State { h: &mut hn, c: &mut cn[..c_len] };
-                        let cache = forward(&packed, layout, &x, (None, None), &mut y, h, last, passes == 3).unwrap();
-                        let [dx, dw, dr, db, db2] = &mut out;
-                        if let Some(mut cache) = cache {
-                            let gradients = Gradients {
-                                x: dx,
-                                h0: &mut [],
-                                c0: &mut [],
-                                weights: WeightGradients { weight_ih: dw, weight_hh: dr, bias_ih: db, bias_hh: db2 },
-                            };
-                            backward(&packed, &mut cache, &x, &dy, h, (None, None), false, gradients).unwrap();
-                        }
-                    });
-                }
-            }
+    for shape in [(28, 128, 28, 128), (100, 32, 256, 256), (50, 64, 512, 512), (35, 20, 650, 650), (128, 1, 256, 256)] {
+        for (cell, name) in CELLS {
+            let (t, b, i, h) = shape;
+            layer(&mut c, cell, &format!("{name} T{t} B{b} I{i} H{h}"), shape, None);
         }
+    }
+    // As uniform as 32 rows can be, in no order.
+    let lengths: Vec<i64> = (0..32).map(|j| 100 - (j * 13 % 32) * 75 / 31).collect();
+    for (cell, name) in CELLS {
+        layer(&mut c, cell, &format!("{name} lengths T/4..T of T100 B32 I256 H256"), (100, 32, 256, 256), Some(&lengths));
+        step(&mut c, cell, name, 256);
+    }
+    for (cell, name) in &CELLS[1..] {
+        stack(&mut c, *cell, name, (100, 32, 256, 256));
     }
 }

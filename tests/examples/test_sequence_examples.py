@@ -74,6 +74,14 @@ def test_translation(tmp_path):
     assert len(found) == 4
 
 
+def test_the_share_of_words_that_are_turned_round():
+    """Alignments [target and end, source]; where the end looks does not matter."""
+    straight, back = np.eye(4), np.eye(4)[[2, 1, 0, 3]]
+    turned = load("translation").turned_round
+    assert (turned([straight]), turned([back]), turned([straight, back])) == (0.0, 1.0, 0.5)
+    assert turned([np.eye(1), np.ones((3, 2))]) == 0.0
+
+
 def test_curves_of_a_table(tmp_path):
     pytest.importorskip("matplotlib")
     table = tmp_path / "results.md"
