@@ -98,6 +98,8 @@ fn stack(c: &mut Criterion, cell: Cell, name: &str, (t, b, i, h): (usize, usize,
     let x = numbers(t * b * i);
     let dy = numbers(t * b * 2 * h);
     let operations = 2.0 * (t * b * cell.gates() * h) as f64 * 2.0 * ((i + h) + (2 * h + h)) as f64;
+    // The columns of one direction.
+    let end = (t * b - 1) * 2 * h + h;
     let label = format!("{name} two layers, bidirectional, T{t} B{b} I{i} H{h} forward+backward");
     for threads in [1, 2] {
         set_num_threads(threads).unwrap();
@@ -108,7 +110,7 @@ fn stack(c: &mut Criterion, cell: Cell, name: &str, (t, b, i, h): (usize, usize,
                 let mut y = vec![0.0; t * b * 2 * h];
                 let caches = layer.each_mut().map(|(one, reverse)| {
                     let first = if *reverse { one.hidden } else { 0 };
-                    one.forward(layout(t, b, None, *reverse), &read, &mut y[first..], 2 * h, true)
+                    one.forward(layout(t, b, None, *reverse), &read, &mut y[first..][..end], 2 * h, true)
                 });
                 passed.push((std::mem::replace(&mut read, y), caches));
             }
@@ -116,7 +118,7 @@ fn stack(c: &mut Criterion, cell: Cell, name: &str, (t, b, i, h): (usize, usize,
             for (layer, (x, caches)) in layers.iter_mut().zip(passed).rev() {
                 for ((one, reverse), cache) in layer.iter_mut().zip(caches) {
                     let first = if *reverse { one.hidden } else { 0 };
-                    one.backward(cache, &x, &gradient[first..], 2 * h);
+                    one.backward(cache, &x, &gradient[first..][..end], 2 * h);
                 }
                 let [(forth, _), (back, _)] = layer;
                 gradient = forth.dx.iter().zip(&back.dx).map(|(a, b)| a + b).collect();

@@ -109,7 +109,7 @@ def main(arguments=None):
     first = {p.source: p for p in reversed(test)}
     test = list(first.values())
     lengths = np.array([len(p.source.split()) for p in test])
-    edges = [3, 6, 9, 12, 16, 21, options.longest + 1]
+    edges = [*(edge for edge in (3, 6, 9, 12, 16, 21) if edge <= options.longest), options.longest + 1]
     print(f"{len(learn):,} pairs to learn from, {len(test):,} to test with", flush=True)
     names = [f"{a}-{b - 1}" for a, b in itertools.pairwise(edges)]
     print(f"| form | all | {' | '.join(names)} | time |\n|---|---|{'---|' * len(names)}---|", flush=True)

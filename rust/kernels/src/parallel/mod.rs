@@ -8,7 +8,7 @@ mod handshake;
 mod pool;
 mod threads;
 
-pub use barrier::Barrier;
+pub use barrier::{Barrier, Presence};
 pub use pool::{run, run_together};
 pub use threads::{available, initialize, num_threads, set_num_threads};
 

@@ -8,7 +8,7 @@ use super::weights::{unpack_bias, unpack_gradient};
 use crate::error::{Error, check_length};
 use crate::matmul::tile::{TileArguments, tile_rows};
 use crate::matmul::{CHUNK, Panels, Right, Start, product};
-use crate::parallel::{Barrier, Shared, part};
+use crate::parallel::{Presence, Shared, part};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
 use std::ops::Range;
@@ -113,7 +113,7 @@ pub fn backward<T: Real>(
         dc: Shared(dc.as_mut_ptr()),
     };
     let (numbers, panels) = (hidden * cell.gates() * padded, back_recurrent.panels());
-    run_cut(steps, batch, numbers, size_of::<T>(), panels, &|rows, units, barrier| pass.run(rows, units, barrier));
+    run_cut(steps, batch, numbers, size_of::<T>(), panels, &|rows, units, here| pass.run(rows, units, here));
 
     for (j, &b) in steps.order.iter().enumerate() {
         for (to, from) in [(&mut *gradients.h0, &dh), (&mut *gradients.c0, &dc)] {
@@ -237,7 +237,7 @@ unsafe impl<T: Sync> Sync for Pass<'_, T> {}
 impl<T: Real> Pass<'_, T> {
     /// Takes the sorted rows of one thread back through all steps, or some panels of units with a barrier between the gates of all units
     /// and the products that read them.
-    fn run(&self, rows: Range<usize>, panels: Range<usize>, barrier: Option<&Barrier>) {
+    fn run(&self, rows: Range<usize>, panels: Range<usize>, here: Option<&Presence<'_>>) {
         let (cell, sizes, steps) = (self.weights.cell, self.weights.sizes, self.steps);
         let (batch, hidden, padded) = (steps.batch, sizes.hidden, sizes.padded::<T>());
         let (stride, apart) = (Panels::<T>::STRIDE, self.places.panels.apart());
@@ -283,8 +283,8 @@ impl<T: Real> Pass<'_, T> {
                         state_stride: padded,
                     },
                 );
-                if let Some(barrier) = barrier {
-                    barrier.wait();
+                if let Some(here) = here {
+                    here.wait();
                 }
                 // dh_{t−1} += dG_t · R
                 for panel in panels.clone() {

@@ -7,7 +7,7 @@ use super::{Cell, PackedWeights};
 use crate::error::check_length;
 use crate::matmul::tile::{TileArguments, run_tile, tile_rows};
 use crate::matmul::{CHUNK, Panels, Right, Start, product};
-use crate::parallel::{self, Barrier, Shared, num_threads, part, threads_for, threads_for_bytes};
+use crate::parallel::{self, Barrier, Presence, Shared, num_threads, part, threads_for, threads_for_bytes};
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, Real, Result};
 use std::ops::Range;
@@ -153,8 +153,8 @@ pub fn forward<T: Real>(
             training,
         };
         let panels = weights.recurrent.panels();
-        run_cut(&steps, batch, hidden * cell.gates() * padded, size_of::<T>(), panels, &|rows, units, barrier| {
-            pass.run(rows, units, barrier);
+        run_cut(&steps, batch, hidden * cell.gates() * padded, size_of::<T>(), panels, &|rows, units, here| {
+            pass.run(rows, units, here);
         });
     }
 
@@ -193,7 +193,7 @@ pub fn step<T: Real>(weights: &PackedWeights<T>, batch: usize, x: &[T], h: &mut 
 }
 
 /// A thread's share: rows, panels, and where it waits if others have the same rows.
-type Part<'a> = &'a (dyn Fn(Range<usize>, Range<usize>, Option<&Barrier>) + Sync);
+type Part<'a> = &'a (dyn Fn(Range<usize>, Range<usize>, Option<&Presence<'_>>) + Sync);
 
 /// Who does what in a pass: threads take rows of the batch through all steps, without a barrier; or, where there are too few rows for
 /// that, panels of units through all steps, with a barrier at each. `numbers` are those of R; bits are the same.
@@ -207,8 +207,8 @@ pub(super) fn run_cut(steps: &Steps, batch: usize, numbers: usize, size: usize, 
     if (by_rows == 1 || crowded) && by_units > 1 {
         let barrier = Barrier::new(by_units);
         let together = parallel::run_together(by_units, &|index| {
-            let _here = barrier.enter();
-            run(0..batch, part(panels, by_units, index), Some(&barrier));
+            let here = barrier.enter(index);
+            run(0..batch, part(panels, by_units, index), Some(&here));
         });
         if together {
             return;
@@ -236,7 +236,7 @@ struct Pass<'a, T> {
 impl<T: Real> Pass<'_, T> {
     /// Takes the sorted rows of one thread through all steps; no other thread reads or writes them. Or some panels of units, which others
     /// read after the barrier.
-    fn run(&self, rows: Range<usize>, panels: Range<usize>, barrier: Option<&Barrier>) {
+    fn run(&self, rows: Range<usize>, panels: Range<usize>, here: Option<&Presence<'_>>) {
         let (cell, sizes, steps) = (self.weights.cell, self.weights.sizes, self.steps);
         let (batch, hidden, padded) = (steps.batch, sizes.hidden, sizes.padded::<T>());
         let stride = Panels::<T>::STRIDE;
@@ -339,8 +339,8 @@ impl<T: Real> Pass<'_, T> {
                     }
                 }
             }
-            if let Some(barrier) = barrier {
-                barrier.wait();
+            if let Some(here) = here {
+                here.wait();
             }
         }
     }
