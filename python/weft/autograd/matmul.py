@@ -106,22 +106,24 @@ def linear(
     The weight is packed once for each of its generations.
     """
     x = as_tensor(x, weight)
-    if x.dtype != weight.dtype:
-        raise DtypeError(f"[linear] input: expected {weight.dtype}, got {x.dtype}")
-    if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
-        raise shape_error("linear", "input", f"last dimension {weight.shape[1]}", x.shape)
+    w, array = weight._array, x._array
+    shape, dtype = array.shape, array.dtype
+    if dtype is not w.dtype and dtype != w.dtype:
+        raise DtypeError(f"[linear] input: expected {w.dtype}, got {dtype}")
+    if not shape or shape[-1] != w.shape[1]:
+        raise shape_error("linear", "input", f"last dimension {w.shape[1]}", shape)
     if activation is not None and activation not in ACTIVATIONS:
         raise choice_error("linear", "activation", ACTIVATIONS, activation)
-    w, array = weight._array, x._array
     shift = None if bias is None else bias._array
     if rows is not None:
         w, shift = w[slice(*rows)], None if shift is None else shift[slice(*rows)]
-    shape = array.shape
-    out = (*shape[:-1], w.shape[0])
-    if residual is not None and (residual.shape != out or residual.dtype != x.dtype):
-        raise shape_error("linear", "residual", f"{x.dtype} of shape {list(out)}", residual.shape)
-    flat_in = contiguous(array) if len(shape) == 2 else contiguous(array).reshape(math.prod(shape[:-1]), shape[-1])
-    flat_out = flat_in.shape[0], w.shape[0]
+    flat_in = contiguous(array)
+    flat_out = out = (*shape[:-1], w.shape[0])
+    if len(shape) != 2:
+        flat_in = flat_in.reshape(math.prod(shape[:-1]), shape[-1])
+        flat_out = flat_in.shape[0], w.shape[0]
+    if residual is not None and (residual.shape != out or residual.dtype != dtype):
+        raise shape_error("linear", "residual", f"{dtype} of shape {list(out)}", residual.shape)
     more = None if residual is None else contiguous(residual._array).reshape(flat_out)
     recorded = wants(x, weight, bias, residual)
     # Behind a residual the result does not tell the activation's output any more, behind dropout only what ReLU needs.

@@ -27,6 +27,10 @@ class _Mode(threading.local):
     recording = True
     retaining = False
 
+    def __init__(self) -> None:
+        #: What `recording` was around each block that this thread is in.
+        self.around: list[bool] = []
+
 
 _mode = _Mode()
 
@@ -42,18 +46,25 @@ def is_retaining() -> bool:
 
 
 class _Recording(ContextDecorator):
-    """Sets whether operations are recorded, inside a `with` block or a decorated function."""
+    """Sets whether operations are recorded, inside a `with` block or a decorated function.
+
+    It holds no state of a block, so two of them serve every block of every thread.
+    """
 
     def __init__(self, on: bool) -> None:
         self._on = on
-        self._before: list[bool] = []
 
     def __enter__(self) -> None:
-        self._before.append(_mode.recording)
-        _mode.recording = self._on
+        mode = _mode
+        mode.around.append(mode.recording)
+        mode.recording = self._on
 
     def __exit__(self, *_: object) -> None:
-        _mode.recording = self._before.pop()
+        mode = _mode
+        mode.recording = mode.around.pop()
+
+
+_NO_GRAD, _ENABLE_GRAD = _Recording(False), _Recording(True)
 
 
 def no_grad() -> _Recording:
@@ -62,12 +73,12 @@ def no_grad() -> _Recording:
     >>> with weft.no_grad():
     ...     y = layer(x)                      # doctest: +SKIP
     """
-    return _Recording(False)
+    return _NO_GRAD
 
 
 def enable_grad() -> _Recording:
     """Operations inside are recorded again, within `no_grad`."""
-    return _Recording(True)
+    return _ENABLE_GRAD
 
 
 class Node:
