@@ -9,17 +9,16 @@ use weft_kernels::recurrent::{
 
 const CELLS: [(Cell, &str); 3] = [(Cell::RnnTanh, "rnn"), (Cell::Lstm, "lstm"), (Cell::Gru, "gru")];
 
-/// One direction of a layer, with what its passes write beside y.
+/// One direction of a layer, with what its passes write beside y and dx.
 struct Direction {
     weights: PackedWeights<f32>,
     hidden: usize,
     last: [Vec<f32>; 2],
-    dx: Vec<f32>,
     gradients: [Vec<f32>; 4],
 }
 
 impl Direction {
-    fn new(cell: Cell, (steps, batch, input, hidden): (usize, usize, usize, usize)) -> Self {
+    fn new(cell: Cell, batch: usize, input: usize, hidden: usize) -> Self {
         let gates = cell.gates() * hidden;
         let (w, r, bias) = (numbers(gates * input), numbers(gates * hidden), numbers(gates));
         let weights = Weights { input: &w, recurrent: &r, biases: Some((&bias, &bias)) };
@@ -27,7 +26,6 @@ impl Direction {
             weights: PackedWeights::new(cell, Sizes { input, hidden }, weights, true).unwrap(),
             hidden,
             last: [batch * hidden, if cell.has_cell_state() { batch * hidden } else { 0 }].map(|n| vec![0.0; n]),
-            dx: vec![0.0; steps * batch * input],
             gradients: [w.len(), r.len(), gates, gates].map(|n| vec![0.0; n]),
         }
     }
@@ -38,11 +36,11 @@ impl Direction {
         forward(&self.weights, layout, x, (None, None), y, stride, State { h, c }, training).unwrap()
     }
 
-    /// All gradients but those of the initial state.
-    fn backward(&mut self, cache: Option<Cache<f32>>, x: &[f32], dy: &[f32], stride: usize) {
+    /// All gradients but those of the initial state; dx behind that of another direction is added to it.
+    fn backward(&mut self, cache: Option<Cache<f32>>, x: &[f32], dy: &[f32], stride: usize, dx: &mut [f32], adds_to_x: bool) {
         let [dw, dr, db, db2] = &mut self.gradients;
         let weights = WeightGradients { weight_ih: dw, weight_hh: dr, bias_ih: db, bias_hh: db2 };
-        let gradients = Gradients { x: &mut self.dx, h0: &mut [], c0: &mut [], weights };
+        let gradients = Gradients { x: dx, adds_to_x, h0: &mut [], c0: &mut [], weights };
         backward(&self.weights, &mut cache.unwrap(), x, dy, stride, (None, None), false, gradients).unwrap();
     }
 }
@@ -54,8 +52,9 @@ fn layout(steps: usize, batch: usize, lengths: Option<&[i64]>, reverse: bool) ->
 /// Forward, and forward with backward, of a layer; only the steps that are there count as work.
 fn layer(c: &mut Criterion, cell: Cell, label: &str, shape: (usize, usize, usize, usize), lengths: Option<&[i64]>) {
     let (t, b, i, h) = shape;
-    let mut one = Direction::new(cell, shape);
-    let (x, dy, mut y) = (numbers(t * b * i), numbers(t * b * h), vec![0.0; t * b * h]);
+    let mut one = Direction::new(cell, b, i, h);
+    let (x, dy) = (numbers(t * b * i), numbers(t * b * h));
+    let (mut y, mut dx) = (vec![0.0; t * b * h], vec![0.0; t * b * i]);
     let rows = lengths.map_or((t * b) as f64, |l| l.iter().sum::<i64>() as f64);
     let operations = 2.0 * rows * (cell.gates() * h * (i + h)) as f64;
     for threads in [1, 2] {
@@ -70,7 +69,7 @@ fn layer(c: &mut Criterion, cell: Cell, label: &str, shape: (usize, usize, usize
                 || {
                     let cache = one.forward(layout(t, b, lengths, false), &x, &mut y, h, *passes == 3);
                     if *passes == 3 {
-                        one.backward(cache, &x, &dy, h);
+                        one.backward(cache, &x, &dy, h, &mut dx, false);
                     }
                 },
             );
@@ -80,7 +79,7 @@ fn layer(c: &mut Criterion, cell: Cell, label: &str, shape: (usize, usize, usize
 
 /// One step of one row, as a stream takes it: bound by reading the weights.
 fn step(c: &mut Criterion, cell: Cell, name: &str, hidden: usize) {
-    let mut one = Direction::new(cell, (1, 1, hidden, hidden));
+    let mut one = Direction::new(cell, 1, hidden, hidden);
     let (x, mut y) = (numbers(hidden), vec![0.0; hidden]);
     let weights = (2 * cell.gates() * hidden * hidden) as f64;
     for threads in [1, 2] {
@@ -94,7 +93,7 @@ fn step(c: &mut Criterion, cell: Cell, name: &str, hidden: usize) {
 
 /// Two layers in both directions; the second reads what both directions of the first say.
 fn stack(c: &mut Criterion, cell: Cell, name: &str, (t, b, i, h): (usize, usize, usize, usize)) {
-    let mut layers = [i, 2 * h].map(|input| [false, true].map(|reverse| (Direction::new(cell, (t, b, input, h)), reverse)));
+    let mut layers = [i, 2 * h].map(|input| [false, true].map(|reverse| (Direction::new(cell, b, input, h), reverse)));
     let x = numbers(t * b * i);
     let dy = numbers(t * b * 2 * h);
     let operations = 2.0 * (t * b * cell.gates() * h) as f64 * 2.0 * ((i + h) + (2 * h + h)) as f64;
@@ -116,12 +115,12 @@ fn stack(c: &mut Criterion, cell: Cell, name: &str, (t, b, i, h): (usize, usize,
             }
             let mut gradient = dy.clone();
             for (layer, (x, caches)) in layers.iter_mut().zip(passed).rev() {
+                let mut dx = vec![0.0; x.len()];
                 for ((one, reverse), cache) in layer.iter_mut().zip(caches) {
                     let first = if *reverse { one.hidden } else { 0 };
-                    one.backward(cache, &x, &gradient[first..][..end], 2 * h);
+                    one.backward(cache, &x, &gradient[first..][..end], 2 * h, &mut dx, *reverse);
                 }
-                let [(forth, _), (back, _)] = layer;
-                gradient = forth.dx.iter().zip(&back.dx).map(|(a, b)| a + b).collect();
+                gradient = dx;
             }
         });
     }

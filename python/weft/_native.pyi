@@ -247,6 +247,7 @@ def optional_backward(
     batch: int,
     shapes: Any,
     wants_x: bool,
+    x_sum: _Array | None,
     retain: bool,
 ) -> list[_Array]: ...
 def recurrent_forward(
@@ -281,6 +282,7 @@ def recurrent_backward(
     with_bias: bool,
     wants_x: bool,
     wants_weights: bool,
+    x_sum: _Array | None,
     retain: bool,
 ) -> list[_Array]: ...
 def recurrent_weight_gradients(

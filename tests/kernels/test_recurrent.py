@@ -88,6 +88,54 @@ def test_layouts_agree_bit_for_bit(rng, make):
     assert alone.shape == (4, 18) and (np.asarray(alone.detach()) == np.asarray(a.detach())[:, 1]).all()
 
 
+@pytest.mark.parametrize("options", [{}, {"layer_norm": True}])
+@pytest.mark.parametrize("make", LAYERS)
+def test_both_directions_give_the_input_one_sum_in_every_layout(rng, make, options):
+    """K of the product of one direction's gradients is several chunks here, which the sum over directions must not regroup."""
+    hidden, steps = 140, 4
+    layer = make(5, hidden, bidirectional=True, **options)
+    across = make(5, hidden, bidirectional=True, batch_first=True, **options)
+    across.load_state_dict(layer.state_dict())
+    x, g = rng.standard_normal((steps, 3, 5)).astype(np.float32), rng.standard_normal((steps, 3, 2 * hidden)).astype(np.float32)
+
+    def gradient(layer, x, g, **lengths):
+        t = weft.tensor(x, requires_grad=True)
+        loss = (layer(t, **lengths)[0] * g).sum()
+        loss.backward(retain_graph=True)
+        kept = np.asarray(t.grad).copy()
+        t.grad = None
+        loss.backward()
+        assert (np.asarray(t.grad) == kept).all()
+        return kept
+
+    whole = gradient(layer, x, g)
+    assert (gradient(across, x.swapaxes(0, 1), g.swapaxes(0, 1)).swapaxes(0, 1) == whole).all()
+    ragged = gradient(layer, x, g, lengths=[steps, 2, steps])
+    assert (ragged[:, ::2] == whole[:, ::2]).all() and (ragged[2:, 1] == 0).all()
+    assert (gradient(layer, x[:2, 1:2], g[:2, 1:2])[:, 0] == ragged[:2, 1]).all()
+    one, other = (gradient(layer, x, np.concatenate([a, b], -1)) for a, b in ((g[..., :hidden], 0 * g[..., hidden:]),
+                                                                         (0 * g[..., :hidden], g[..., hidden:])))  # fmt: skip
+    assert np.abs(one + other - whole).max() <= 1e-5 * np.abs(whole).max()
+
+
+@pytest.mark.parametrize("make", LAYERS)
+@pytest.mark.parametrize("steps, batch", [(40, 32), (12, 1)])
+def test_backwards_is_forwards_over_the_steps_turned_round(rng, make, steps, batch):
+    """In blocks of steps and shared out by units, too, with and without a tape."""
+    layer, turned = make(24, 256), make(24, 256, reverse=True)
+    turned.load_state_dict(layer.state_dict())
+    x = rng.standard_normal((steps, batch, 24)).astype(np.float32)
+    there, back = layer(x), turned(x[::-1].copy())
+    with weft.no_grad():
+        quiet = turned(x[::-1].copy())
+    for y in (back, quiet):
+        assert (np.asarray(y[0].detach())[::-1] == np.asarray(there[0].detach())).all()
+        for a, b in zip(
+            y[1] if isinstance(y[1], tuple) else y[1:], there[1] if isinstance(y[1], tuple) else there[1:], strict=True
+        ):
+            assert (np.asarray(a.detach()) == np.asarray(b.detach())).all()
+
+
 def test_a_second_backward_needs_retain_graph(rng):
     layer = nn.LSTM(3, 4)
     x = rng.standard_normal((2, 1, 3)).astype(np.float32)

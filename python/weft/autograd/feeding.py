@@ -171,7 +171,7 @@ class _Back:
         dc = dh[1][i] if len(dh) > 1 else None
         dx, *d_before = _native.recurrent_backward(
             self.packed[i], step.caches[i], step.inputs[i], dy[None], 0, dh[0][i], dc, len(dy), self.with_bias[i], True,
-            self.retain, self.retain,
+            self.retain, None, self.retain,
         )  # fmt: skip
         for states, d in zip(dh, d_before, strict=False):
             states[i] = d

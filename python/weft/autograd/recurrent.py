@@ -75,16 +75,18 @@ def recurrent(
     def rule(dy: np.ndarray | None, *last: np.ndarray | None) -> list[np.ndarray | None]:
         dy = None if dy is None else contiguous(dy)
         dx: np.ndarray | None = None
+        retain = tape.is_retaining()
         rest: list[np.ndarray | None] = []
         for i in range(count):
             dh, dc = last[i], last[count + i] if with_c else None
             dh, dc = (None if d is None else contiguous(d) for d in (dh, dc))
             one, dh_0, dc_0, *parameters = _native.recurrent_backward(
-                weights[i], caches[i], array, dy, i * hidden, dh, dc, batch, with_bias, needs_x, needs_weights,
-                tape.is_retaining(),
+                weights[i], caches[i], array, dy, i * hidden, dh, dc, batch, with_bias, needs_x, needs_weights, dx, retain,
             )  # fmt: skip
-            if needs_x:
-                dx = one if dx is None else dx + one
+            if not retain:
+                caches[i] = None  # its memory is the next direction's
+            if needs_x and dx is None:
+                dx = one
             rest += parameters if needs_weights else [None] * 4
             if not with_bias:
                 rest[-2:] = [None, None]

@@ -81,7 +81,8 @@ def recurrent_with_options(
         parents += [*parameters, h, c]
     training = wants(*parents)
     output = empty((*array.shape[:2], count * state), array.dtype)
-    weights, caches, h_n, c_n, shown = [], [], [], [], []
+    weights, h_n, c_n, shown = [], [], [], []
+    caches: list[Any] = []
     for i, (parameters, h, c) in enumerate(zip(directions, h_0, c_0, strict=True)):
         weights.append(_pack(kind, parameters, training))
         h_first, c_first = (None if s is None else contiguous(s._array) for s in (h, c))
@@ -109,15 +110,18 @@ def recurrent_with_options(
     def rule(dy: np.ndarray | None, *last: np.ndarray | None) -> list[np.ndarray | None]:
         dy = None if dy is None else contiguous(dy)
         dx: np.ndarray | None = None
+        retain = tape.is_retaining()
         rest: list[np.ndarray | None] = []
         for i in range(count):
             dh, dc = last[i], last[count + i] if with_c else None
             dh, dc = (None if d is None else contiguous(d) for d in (dh, dc))
             one, dh_0, dc_0, *gradients = _native.optional_backward(
-                weights[i], caches[i], array, dy, i * state, dh, dc, batch, shapes[i], needs_x, tape.is_retaining()
+                weights[i], caches[i], array, dy, i * state, dh, dc, batch, shapes[i], needs_x, dx, retain
             )
-            if needs_x:
-                dx = one if dx is None else dx + one
+            if not retain:
+                caches[i] = None  # its memory is the next direction's
+            if needs_x and dx is None:
+                dx = one
             rest += [None if p is None or not needs[i] else g for p, g in zip(directions[i], gradients, strict=True)]
             rest += [dh_0 if with_state[i][0] else None, dc_0 if with_state[i][1] else None]
         return [dx, *rest]

@@ -76,6 +76,19 @@ pub fn fresh<'a, T: Number>(array: &'a Array<'_, T>) -> &'a mut [T] {
     unsafe { array.as_slice_mut().unwrap_or(&mut []) }
 }
 
+/// Writable numbers of the array that a gradient is added to, or else of one just made by [`empty`].
+pub fn sum_or_fresh<'a, T: Number>(
+    py: Python<'_>,
+    name: &str,
+    sum: &'a mut Option<PyReadwriteArrayDyn<'_, T>>,
+    new: &'a Array<'_, T>,
+) -> PyResult<&'a mut [T]> {
+    match sum {
+        Some(sum) => sum.as_slice_mut().map_err(|_| named(py, "ShapeError", format!("{name}: expected a C-contiguous array"))),
+        None => Ok(fresh(new)),
+    }
+}
+
 /// Whether an array holds f64 (else it must hold f32).
 pub fn is_double(array: &Bound<'_, PyUntypedArray>) -> PyResult<bool> {
     let py = array.py();

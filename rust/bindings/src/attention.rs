@@ -1,8 +1,7 @@
 //! Attention of an encoder-decoder.
 
-use crate::arrays::{Number, empty, fresh, indices, read, shape, slice, write};
+use crate::arrays::{Number, empty, fresh, indices, read, shape, slice, sum_or_fresh, write};
 use crate::by_dtype;
-use crate::errors::named;
 use crate::without_gil::without_gil;
 use numpy::{PyReadonlyArrayDyn, PyUntypedArray};
 use pyo3::prelude::*;
@@ -72,10 +71,7 @@ fn backward<'py, T: Number>(
     ];
     let adds_to_k = key_sum.is_some();
     let mut sum = key_sum.map(|k| write::<T>("key sum", k)).transpose()?;
-    let k_out = match &mut sum {
-        Some(sum) => sum.as_slice_mut().map_err(|_| named(py, "ShapeError", "key sum: expected a C-contiguous array".into()))?,
-        None => fresh(&out[1]),
-    };
+    let k_out = sum_or_fresh(py, "key sum", &mut sum, &out[1])?;
     let gradients = Gradients { q: fresh(&out[0]), k: k_out, adds_to_k, v: fresh(&out[2]), energy: fresh(&out[3]) };
     without_gil(py, || attention::backward(s, score, q, k, v, lengths, weights, d_context, d_weights, gradients))?;
     Ok(out.into_iter().map(|a| a.into_any()).collect())

@@ -1,6 +1,6 @@
 //! Recurrent layers: packed weights, forward, backward.
 
-use crate::arrays::{Array, Number, empty, fresh, indices, read, shape, slice, write};
+use crate::arrays::{Array, Number, empty, fresh, indices, read, shape, slice, sum_or_fresh, write};
 use crate::by_dtype;
 use crate::errors::named;
 use crate::without_gil::without_gil;
@@ -289,6 +289,7 @@ fn backward<'py, T: Held>(
     batch: usize,
     with_bias: bool,
     wants: (bool, bool),
+    x_sum: Option<Untyped<'_, 'py>>,
     retain: bool,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let packed = T::weights(&weights.0).ok_or_else(|| other_dtype(py))?;
@@ -312,7 +313,7 @@ fn backward<'py, T: Held>(
     let c = if packed.cell().has_cell_state() { batch } else { 0 };
     let no = |wanted: bool, size: Vec<usize>| if wanted { size } else { vec![0] };
     let out = [
-        empty::<T>(py, &no(wants.0, size))?,
+        empty::<T>(py, &no(wants.0 && x_sum.is_none(), size))?,
         empty::<T>(py, &[batch, hidden])?,
         empty::<T>(py, &[c, hidden])?,
         empty::<T>(py, &no(wants.1, vec![gates, input]))?,
@@ -321,7 +322,10 @@ fn backward<'py, T: Held>(
         empty::<T>(py, &no(wants.1, vec![b]))?,
     ];
     let [x_out, h0, c0, parameters @ ..] = &out;
-    let gradients = Gradients { x: fresh(x_out), h0: fresh(h0), c0: fresh(c0), weights: parameters_of(parameters) };
+    let adds_to_x = x_sum.is_some();
+    let mut sum = x_sum.map(|d| write::<T>("input gradient", d)).transpose()?;
+    let x_out = sum_or_fresh(py, "input gradient", &mut sum, x_out)?;
+    let gradients = Gradients { x: x_out, adds_to_x, h0: fresh(h0), c0: fresh(c0), weights: parameters_of(parameters) };
     without_gil(py, || {
         let mut cache = cache.lock().unwrap_or_else(|e| e.into_inner());
         recurrent::backward(packed, &mut cache, x, dy, stride, (dh, dc), retain, gradients)
@@ -329,10 +333,10 @@ fn backward<'py, T: Held>(
     Ok(out.into_iter().map(|a| a.into_any()).collect())
 }
 
-/// recurrent_backward(weights, cache, x, dy or None, offset, dh_n, dc_n, batch, with_bias, wants_x, wants_weights, retain)
-/// -> [dx, dh_0, dc_0, dweight_ih, dweight_hh, dbias_ih, dbias_hh], empty where not wanted
+/// recurrent_backward(weights, cache, x, dy or None, offset, dh_n, dc_n, batch, with_bias, wants_x, wants_weights, x_sum, retain)
+/// -> [dx, dh_0, dc_0, dweight_ih, dweight_hh, dbias_ih, dbias_hh], empty where not wanted; dx is added to x_sum instead if that is given
 #[pyfunction]
-#[pyo3(signature = (weights, cache, x, dy, offset, dh_n, dc_n, batch, with_bias, wants_x, wants_weights, retain))]
+#[pyo3(signature = (weights, cache, x, dy, offset, dh_n, dc_n, batch, with_bias, wants_x, wants_weights, x_sum, retain))]
 fn recurrent_backward<'py>(
     py: Python<'py>,
     weights: &RecurrentWeights,
@@ -346,11 +350,12 @@ fn recurrent_backward<'py>(
     with_bias: bool,
     wants_x: bool,
     wants_weights: bool,
+    x_sum: Option<&Bound<'py, PyUntypedArray>>,
     retain: bool,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let wants = (wants_x, wants_weights);
     by_dtype!(x, T => {
-        backward::<T>(py, weights, cache, x, dy, offset, (dh_n, dc_n), batch, with_bias, wants, retain)
+        backward::<T>(py, weights, cache, x, dy, offset, (dh_n, dc_n), batch, with_bias, wants, x_sum, retain)
     })
 }
 

@@ -1,6 +1,6 @@
 //! Recurrent layers with options.
 
-use crate::arrays::{Number, empty, fresh, indices, read, shape, slice, write};
+use crate::arrays::{Number, empty, fresh, indices, read, shape, slice, sum_or_fresh, write};
 use crate::by_dtype;
 use crate::errors::named;
 use crate::recurrent::cell;
@@ -219,6 +219,7 @@ fn backward<'py, T: Held>(
     batch: usize,
     sizes: [Vec<usize>; 9],
     wants_x: bool,
+    x_sum: Maybe<'_, 'py>,
     retain: bool,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let packed = T::weights(&weights.0).ok_or_else(|| other_dtype(py))?;
@@ -237,15 +238,18 @@ fn backward<'py, T: Held>(
     let (dh, dc) = (dh.maybe(py)?, dc.maybe(py)?);
     let c = if kind.cell.has_cell_state() { batch } else { 0 };
     let mut out = vec![
-        empty::<T>(py, &if wants_x { size } else { vec![0] })?,
+        empty::<T>(py, &if wants_x && x_sum.is_none() { size } else { vec![0] })?,
         empty::<T>(py, &[batch, kind.state])?,
         empty::<T>(py, &[c, kind.sizes.hidden])?,
     ];
     for size in sizes {
         out.push(empty::<T>(py, &size)?);
     }
+    let adds_to_x = x_sum.is_some();
+    let mut sum = x_sum.map(|d| write::<T>("input gradient", d)).transpose()?;
     let gradients = Gradients {
-        x: fresh(&out[0]),
+        x: sum_or_fresh(py, "input gradient", &mut sum, &out[0])?,
+        adds_to_x,
         h0: fresh(&out[1]),
         c0: fresh(&out[2]),
         weight_ih: fresh(&out[3]),
@@ -266,9 +270,10 @@ fn backward<'py, T: Held>(
 }
 
 /// optional_backward(weights, cache, x, dy or None, offset, dh_n, dc_n, batch, shapes of the nine parameters ([0] where there is none, or
-/// none is wanted), wants_x, retain) -> [dx, dh_0, dc_0, …nine gradients], empty where not wanted
+/// none is wanted), wants_x, x_sum, retain) -> [dx, dh_0, dc_0, …nine gradients], empty where not wanted; dx is added to x_sum instead if
+/// that is given
 #[pyfunction]
-#[pyo3(signature = (weights, cache, x, dy, offset, dh_n, dc_n, batch, shapes, wants_x, retain))]
+#[pyo3(signature = (weights, cache, x, dy, offset, dh_n, dc_n, batch, shapes, wants_x, x_sum, retain))]
 fn optional_backward<'py>(
     py: Python<'py>,
     weights: &OptionalWeights,
@@ -281,9 +286,10 @@ fn optional_backward<'py>(
     batch: usize,
     shapes: [Vec<usize>; 9],
     wants_x: bool,
+    x_sum: Maybe<'_, 'py>,
     retain: bool,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    by_dtype!(x, T => backward::<T>(py, weights, cache, x, dy, offset, [dh_n, dc_n], batch, shapes, wants_x, retain))
+    by_dtype!(x, T => backward::<T>(py, weights, cache, x, dy, offset, [dh_n, dc_n], batch, shapes, wants_x, x_sum, retain))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -46,6 +46,7 @@ fn run(cell: Cell, sizes: Sizes, layout: Layout<'_>, x: &[f32]) -> Run {
     let mut db2 = vec![0.0; gates];
     let gradients = Gradients {
         x: &mut out.dx,
+        adds_to_x: false,
         h0: &mut [],
         c0: &mut [],
         weights: WeightGradients { weight_ih: &mut out.dw, weight_hh: &mut out.dr, bias_ih: &mut out.db, bias_hh: &mut db2 },

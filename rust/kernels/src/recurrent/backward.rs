@@ -4,10 +4,11 @@ use super::PackedWeights;
 use super::forward::{Cache, run_chain, run_cut, states_before};
 use super::gates::GatePanels;
 use super::pointwise::Backward;
+use super::steps::Steps;
 use super::weights::{unpack_bias, unpack_gradient};
 use crate::error::{Error, check_length};
 use crate::matmul::tile::{TileArguments, tile_rows};
-use crate::matmul::{CHUNK, Panels, Right, Start, product};
+use crate::matmul::{CHUNK, PackedMatrix, Panels, Right, Start, product};
 use crate::parallel::{Presence, Shared, part};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
@@ -18,6 +19,8 @@ use weft_simd::{Choice, chosen, dispatch_on};
 pub struct Gradients<'a, T> {
     /// As the input.
     pub x: &'a mut [T],
+    /// x is added to what stands there, which another direction has left.
+    pub adds_to_x: bool,
     /// `[B, H]`
     pub h0: &'a mut [T],
     /// `[B, H]`, LSTM only.
@@ -124,22 +127,37 @@ pub fn backward<T: Real>(
     }
 
     if !gradients.x.is_empty() {
-        check_length("recurrent", "input gradient", gradients.x.len(), all_rows * sizes.input)?;
-        let d_input = places.view(gates, 0);
-        if steps.is_direct() {
-            let to = MatrixViewMut::new(gradients.x, rows, sizes.input);
-            product(d_input, Right::Packed(back_input), to, Start::Zero);
-        } else {
-            let mut dx = scratch::<T>(rows * sizes.input);
-            product(d_input, Right::Packed(back_input), MatrixViewMut::new(&mut dx, rows, sizes.input), Start::Zero);
-            steps.scatter(&dx, sizes.input, sizes.input, gradients.x, sizes.input);
-        }
+        input_gradient(steps, places.view(gates, 0), back_input, gradients.adds_to_x, gradients.x)?;
     }
     if !gradients.weights.weight_hh.is_empty() {
-        let before = states_before(steps, &cache.h);
-        let (x_rows, h_rows) = (cache.x.as_deref().unwrap_or(x), before.as_deref().unwrap_or(&cache.h[..rows * hidden]));
+        let (x_rows, mut copy) = (cache.x.as_deref().unwrap_or(x), None);
+        let h_rows = states_before(steps, &cache.h, &mut copy);
         of_weights(weights, rows, gates, x_rows, h_rows, gradients.weights)?;
     }
+    Ok(())
+}
+
+/// d · W of all rows, in the caller's order: written to `dx`, or added to what stands there.
+pub(super) fn input_gradient<T: Real>(
+    steps: &Steps,
+    d: MatrixView<'_, T>,
+    weights: &PackedMatrix<T>,
+    add: bool,
+    dx: &mut [T],
+) -> Result<()> {
+    let (rows, width) = (steps.rows(), weights.cols());
+    check_length("recurrent", "input gradient", dx.len(), steps.steps * steps.batch * width)?;
+    let start = if add { Start::Accumulate } else { Start::Zero };
+    if steps.is_direct() {
+        product(d, Right::Packed(weights), MatrixViewMut::new(dx, rows, width), start);
+        return Ok(());
+    }
+    let mut sorted = scratch::<T>(rows * width);
+    if add {
+        steps.gather(dx, width, width, &mut sorted);
+    }
+    product(d, Right::Packed(weights), MatrixViewMut::new(&mut sorted, rows, width), start);
+    steps.scatter(&sorted, width, width, dx, width);
     Ok(())
 }
 
@@ -169,8 +187,8 @@ pub fn weight_gradients<T: Real>(
         check_length("recurrent", "input", x.len(), count * sizes.input)?;
         let places = GatePanels::<T>::new(weights.cell, sizes, count);
         check_length("recurrent", "gates", cache.gates.len(), places.panels.len())?;
-        let before = states_before(&cache.steps, &cache.h);
-        let before = before.as_deref().unwrap_or(&cache.h[..count * sizes.hidden]);
+        let mut copy = None;
+        let before = states_before(&cache.steps, &cache.h, &mut copy);
         for panel in 0..all.panels.count() {
             let (one, to) = (places.panels.apart(), panel * all.panels.apart() + at * Panels::<T>::STRIDE);
             gates[to..to + one].copy_from_slice(&cache.gates[panel * one..(panel + 1) * one]);
@@ -219,10 +237,10 @@ fn of_weights<T: Real>(
 struct Pass<'a, T> {
     choice: Choice,
     weights: &'a PackedWeights<T>,
-    back_recurrent: &'a crate::matmul::PackedMatrix<T>,
+    back_recurrent: &'a PackedMatrix<T>,
     cache_h: *const T,
     cache_c: *const T,
-    steps: &'a super::steps::Steps,
+    steps: &'a Steps,
     places: GatePanels<T>,
     gates: Shared<T>,
     dy: *const T,
@@ -239,7 +257,7 @@ impl<T: Real> Pass<'_, T> {
     /// and the products that read them.
     fn run(&self, rows: Range<usize>, panels: Range<usize>, here: Option<&Presence<'_>>) {
         let (cell, sizes, steps) = (self.weights.cell, self.weights.sizes, self.steps);
-        let (batch, hidden, padded) = (steps.batch, sizes.hidden, sizes.padded::<T>());
+        let (hidden, padded) = (sizes.hidden, sizes.padded::<T>());
         let (stride, apart) = (Panels::<T>::STRIDE, self.places.panels.apart());
         let packed = self.back_recurrent;
         let k = cell.gates() * padded;
@@ -252,10 +270,8 @@ impl<T: Real> Pass<'_, T> {
             if rows.start >= end {
                 continue;
             }
-            let before = if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
-            let now = batch + steps.offsets[t];
-            let first = rows.start;
-            let row = steps.offsets[t] + first;
+            let (before, now, first) = (steps.before(t), steps.now(t), rows.start);
+            let row = steps.first(t) + first;
             // SAFETY: rows first..end of step t lie within the buffers and belong to this thread.
             unsafe {
                 let state = |base: *const T, row: usize, stride: usize| {

@@ -29,9 +29,9 @@ pub struct Cache<T> {
     pub(super) steps: Steps,
     /// In panels, see [`GatePanels`].
     pub(super) gates: Scratch<T>,
-    /// h0 in sorted order `[B, H]`, then h `[rows, H]`
+    /// h0 in sorted order `[B, H]` and h `[rows, H]`, as [`Steps`] places states.
     pub(super) h: Scratch<T>,
-    /// c0 `[B, padded]`, then c `[rows, padded]`; empty without c
+    /// c0 `[B, padded]` and c `[rows, padded]` alike; empty without c.
     pub(super) c: Scratch<T>,
     /// The input's rows in order, when the caller's array has another.
     pub(super) x: Option<Scratch<T>>,
@@ -46,21 +46,19 @@ impl<T> Cache<T> {
     }
 }
 
-/// h before each row of the gates, where `h`, which begins with h0, does not have them in order; it does while no row ends.
-pub(super) fn states_before<T: Real>(steps: &Steps, h: &[T]) -> Option<Scratch<T>> {
-    let (batch, rows) = (steps.batch, steps.rows());
-    if rows == steps.steps * batch {
-        return None;
+/// `h` before each row of the gates; a copy where it does not have them in order.
+pub(super) fn states_before<'a, T: Real>(steps: &Steps, h: &'a [T], copy: &'a mut Option<Scratch<T>>) -> &'a [T] {
+    let rows = steps.rows();
+    let hidden = h.len().checked_div(steps.batch + rows).unwrap_or(0);
+    if let Some(first) = steps.all_before() {
+        return &h[first * hidden..(first + rows) * hidden];
     }
-    let hidden = h.len() / (batch + rows);
-    let mut before = scratch::<T>(rows * hidden);
+    let before = copy.insert(scratch::<T>(rows * hidden));
     for t in 0..steps.steps {
-        let from = if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
-        let count = steps.active[t] * hidden;
-        let to = steps.offsets[t] * hidden;
-        before[to..to + count].copy_from_slice(&h[from * hidden..from * hidden + count]);
+        let (from, to, count) = (steps.before(t) * hidden, steps.first(t) * hidden, steps.active[t] * hidden);
+        before[to..to + count].copy_from_slice(&h[from..from + count]);
     }
-    Some(before)
+    before
 }
 
 /// Runs a direction of a layer.
@@ -109,7 +107,7 @@ pub fn forward<T: Real>(
     // Else the input's sums are formed for a few steps at a time, which then find them near.
     let most = if fused { usize::MAX } else { (num_threads() * second_level() / 2 / (slots * size_of::<T>())).max(BLOCK_ROWS) };
     let blocks = steps.blocks(most);
-    let held = |block: &Range<usize>| steps.offsets[block.end] - steps.offsets[block.start];
+    let held = |block: &Range<usize>| steps.rows_of(block).len();
     let gates_rows = match (training, fused) {
         (true, _) => rows,
         (false, true) => 0,
@@ -120,19 +118,21 @@ pub fn forward<T: Real>(
 
     let mut h = scratch::<T>((batch + rows) * hidden);
     let mut c = scratch::<T>(if !with_c { 0 } else { (batch + if training { rows } else { 0 }) * padded });
-    c[..if with_c { batch * padded } else { 0 }].fill(T::ZERO);
+    let first_h = &mut h[steps.initial() * hidden..][..batch * hidden];
+    let first_c = if with_c { &mut c[if training { steps.initial() * padded } else { 0 }..][..batch * padded] } else { &mut [] };
+    first_c.fill(T::ZERO);
     for (j, &b) in steps.order.iter().enumerate() {
         match initial.0 {
-            Some(h0) => h[j * hidden..(j + 1) * hidden].copy_from_slice(&h0[b * hidden..(b + 1) * hidden]),
-            None => h[j * hidden..(j + 1) * hidden].fill(T::ZERO),
+            Some(h0) => first_h[j * hidden..(j + 1) * hidden].copy_from_slice(&h0[b * hidden..(b + 1) * hidden]),
+            None => first_h[j * hidden..(j + 1) * hidden].fill(T::ZERO),
         }
         if let (true, Some(c0)) = (with_c, initial.1) {
-            c[j * padded..j * padded + hidden].copy_from_slice(&c0[b * hidden..(b + 1) * hidden]);
+            first_c[j * padded..j * padded + hidden].copy_from_slice(&c0[b * hidden..(b + 1) * hidden]);
         }
     }
 
     for block in blocks {
-        let first = steps.offsets[block.start];
+        let first = steps.rows_of(&block).start;
         let base = if training { 0 } else { first };
         if !fused {
             let x = MatrixView::new(&x_rows[first * sizes.input..], held(&block), sizes.input);
@@ -159,17 +159,14 @@ pub fn forward<T: Real>(
     }
 
     for (j, &b) in steps.order.iter().enumerate() {
-        let row = match steps.lengths[j] {
-            0 => j,
-            length => batch + steps.offsets[length - 1] + j,
-        };
+        let row = steps.last(j);
         last.h[b * hidden..(b + 1) * hidden].copy_from_slice(&h[row * hidden..(row + 1) * hidden]);
         if with_c {
             let row = if training { row } else { j };
             last.c[b * hidden..(b + 1) * hidden].copy_from_slice(&c[row * padded..row * padded + hidden]);
         }
     }
-    steps.scatter(&h[batch * hidden..], hidden, hidden, y, y_stride);
+    steps.scatter(&h[steps.states() * hidden..], hidden, hidden, y, y_stride);
     Ok(training.then(|| Cache { steps, gates, h, c, x: gathered, spent: false }))
 }
 
@@ -238,7 +235,7 @@ impl<T: Real> Pass<'_, T> {
     /// read after the barrier.
     fn run(&self, rows: Range<usize>, panels: Range<usize>, here: Option<&Presence<'_>>) {
         let (cell, sizes, steps) = (self.weights.cell, self.weights.sizes, self.steps);
-        let (batch, hidden, padded) = (steps.batch, sizes.hidden, sizes.padded::<T>());
+        let (hidden, padded) = (sizes.hidden, sizes.padded::<T>());
         let stride = Panels::<T>::STRIDE;
         let packed = &self.weights.recurrent;
         let tallest = tile_rows(self.choice, packed.width.min(cell.gates() * padded) / T::WIDTH);
@@ -250,9 +247,8 @@ impl<T: Real> Pass<'_, T> {
             if rows.start >= end {
                 break;
             }
-            let before = if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
-            let now = batch + steps.offsets[t];
-            let gates_row = steps.offsets[t] - self.base;
+            let (before, now) = (steps.before(t), steps.now(t));
+            let gates_row = steps.first(t) - self.base;
             let tiles = (end - rows.start).div_ceil(tallest);
             for panel in panels.clone() {
                 let (column, vectors) = packed.panel(panel);
@@ -271,7 +267,7 @@ impl<T: Real> Pass<'_, T> {
                         if let Some(x) = self.x {
                             let input = sizes.input;
                             let chain = TileArguments {
-                                a: x[(steps.offsets[t] + j) * input..].as_ptr(),
+                                a: x[(steps.first(t) + j) * input..].as_ptr(),
                                 a_row_stride: input as isize,
                                 steps: input.min(CHUNK),
                                 lead: input,

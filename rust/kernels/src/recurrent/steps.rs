@@ -1,8 +1,12 @@
 //! The rows of a batch of sequences in the order in which kernels compute them.
 //!
 //! Rows are sorted by length, the longest first (stable); at step t the first `active[t]` rows live. All living rows of all steps
-//! stand one after the other without padding: row j of step t is row `offsets[t] + j`. A reversed direction reads each row
+//! stand one after the other without padding: row j of step t is row `first(t) + j`. A reversed direction reads each row
 //! from its own last step to its first.
+//!
+//! Where all rows live at all steps and the caller's array is time-major, the rows keep the caller's order, so that nothing is copied; in
+//! a reversed direction the first step then has the last rows. States have as many rows as the batch more: the initial ones, which stand
+//! before those of the first step or, where the rows run backwards, behind them. So the states before each row are rows side by side.
 
 use crate::error::Error;
 use crate::parallel::{self, Shared};
@@ -36,8 +40,8 @@ pub(super) struct Steps {
     pub lengths: Vec<usize>,
     /// Rows that live at each step.
     pub active: Vec<usize>,
-    /// First row of each step; the last entry is the number of all rows.
-    pub offsets: Vec<usize>,
+    first: Vec<usize>,
+    rows: usize,
 }
 
 impl Steps {
@@ -59,22 +63,72 @@ impl Steps {
         order.sort_by_key(|&b| std::cmp::Reverse(given[b]));
         let lengths: Vec<usize> = order.iter().map(|&b| given[b]).collect();
         let active: Vec<usize> = (0..steps).map(|t| lengths.partition_point(|&l| l > t)).collect();
-        let mut offsets = vec![0];
+        let mut rows = 0;
+        let mut first = Vec::with_capacity(steps);
         for &n in &active {
-            offsets.push(offsets[offsets.len() - 1] + n);
+            first.push(rows);
+            rows += n;
         }
-        Ok(Self { steps, batch, batch_first, reverse, order, lengths, active, offsets })
+        let mut made = Self { steps, batch, batch_first, reverse, order, lengths, active, first, rows };
+        if made.runs_backwards() {
+            made.first.reverse();
+        }
+        Ok(made)
     }
 
     /// All living rows.
     pub fn rows(&self) -> usize {
-        self.offsets[self.steps]
+        self.rows
+    }
+
+    /// The first row of step t.
+    pub fn first(&self, t: usize) -> usize {
+        self.first[t]
     }
 
     /// Whether the caller's array already has this order.
     pub fn is_direct(&self) -> bool {
-        let plain = !self.batch_first || self.batch == 1;
-        plain && !self.reverse && self.rows() == self.steps * self.batch
+        (!self.batch_first || self.batch == 1) && self.is_full()
+    }
+
+    /// Whether all rows live at all steps.
+    fn is_full(&self) -> bool {
+        self.rows == self.steps * self.batch
+    }
+
+    /// Whether later steps have earlier rows.
+    fn runs_backwards(&self) -> bool {
+        self.reverse && self.is_direct()
+    }
+
+    /// The row of the states at which the initial ones begin.
+    pub fn initial(&self) -> usize {
+        if self.runs_backwards() { self.rows } else { 0 }
+    }
+
+    /// The row of the states at which those of the rows begin.
+    pub fn states(&self) -> usize {
+        if self.runs_backwards() { 0 } else { self.batch }
+    }
+
+    /// The row of the states at which those after step t begin.
+    pub fn now(&self, t: usize) -> usize {
+        self.states() + self.first[t]
+    }
+
+    /// The row of the states at which those before step t begin.
+    pub fn before(&self, t: usize) -> usize {
+        if t == 0 { self.initial() } else { self.now(t - 1) }
+    }
+
+    /// The row of the states after row j's last step; the initial one of a row without steps.
+    pub fn last(&self, j: usize) -> usize {
+        self.before(self.lengths[j]) + j
+    }
+
+    /// The row at which the states before each row stand in the order of the rows; they do while no row ends.
+    pub fn all_before(&self) -> Option<usize> {
+        self.is_full().then(|| if self.runs_backwards() { self.batch } else { 0 })
     }
 
     /// The caller's row (of all T·B) behind row j of step t.
@@ -89,7 +143,9 @@ impl Steps {
         let alive = self.active.partition_point(|&n| n > 0);
         while first < alive {
             let mut end = first + 1;
-            while end < alive && self.offsets[end + 1] - self.offsets[first] <= rows {
+            let mut held = self.active[first];
+            while end < alive && held + self.active[end] <= rows {
+                held += self.active[end];
                 end += 1;
             }
             blocks.push(first..end);
@@ -98,13 +154,19 @@ impl Steps {
         blocks
     }
 
+    /// The rows of some steps, of which there is at least one.
+    pub fn rows_of(&self, block: &Range<usize>) -> Range<usize> {
+        let (a, b) = (block.start, block.end - 1);
+        self.first[a].min(self.first[b])..(self.first[a] + self.active[a]).max(self.first[b] + self.active[b])
+    }
+
     /// Copies the living rows of `from` (`width` numbers each, `stride` apart) into `to`.
     pub fn gather<T: Real>(&self, from: &[T], stride: usize, width: usize, to: &mut [T]) {
         let shared = Shared(to.as_mut_ptr());
         parallel::over_ranges(self.steps, 2 * self.rows() * width * size_of::<T>(), |range| {
             for t in range {
                 for j in 0..self.active[t] {
-                    let (row, source) = (self.offsets[t] + j, self.source(t, j) * stride);
+                    let (row, source) = (self.first[t] + j, self.source(t, j) * stride);
                     // SAFETY: every row of `to` belongs to one step, and every step to one thread.
                     unsafe { shared.slice(row * width..(row + 1) * width) }.copy_from_slice(&from[source..source + width]);
                 }
@@ -118,7 +180,7 @@ impl Steps {
         parallel::over_ranges(self.batch, 2 * self.steps * self.batch * width * size_of::<T>(), |range| {
             for j in range {
                 for t in 0..self.lengths[j] {
-                    let (row, target) = (self.offsets[t] + j, self.source(t, j) * stride);
+                    let (row, target) = (self.first[t] + j, self.source(t, j) * stride);
                     // SAFETY: every row of `to` belongs to one sequence, and every sequence to one thread.
                     unsafe { shared.slice(target..target + width) }
                         .copy_from_slice(&from[row * from_stride..row * from_stride + width]);
@@ -165,7 +227,7 @@ mod tests {
         let steps = Steps::new(&layout).unwrap();
         assert_eq!(steps.order, [2, 0, 3, 1]);
         assert_eq!(steps.active, [3, 3, 1, 1]);
-        assert_eq!(steps.offsets, [0, 3, 6, 7, 8]);
+        assert_eq!((0..4).map(|t| steps.first(t)).collect::<Vec<_>>(), [0, 3, 6, 7]);
         assert_eq!(steps.blocks(2), [0..1, 1..2, 2..4]);
         assert_eq!(steps.blocks(usize::MAX), vec![0..4]);
         assert_eq!((steps.cut(2, 0), steps.cut(2, 1)), (0..1, 1..4));

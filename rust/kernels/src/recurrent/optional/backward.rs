@@ -11,6 +11,7 @@ use crate::error::{Error, check_length};
 use crate::matmul::{Right, Start, product, product_on};
 use crate::parallel::{self, Shared, threads_for};
 use crate::recurrent::Cell;
+use crate::recurrent::backward::input_gradient;
 use crate::recurrent::steps::Steps;
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
@@ -21,6 +22,8 @@ use weft_simd::{Choice, Isa, Kernel, Lanes, chosen, dispatch, dispatch_on};
 pub struct Gradients<'a, T> {
     /// As the input.
     pub x: &'a mut [T],
+    /// x is added to what stands there, which another direction has left.
+    pub adds_to_x: bool,
     /// `[B, P]`
     pub h0: &'a mut [T],
     /// `[B, H]`
@@ -167,14 +170,7 @@ pub fn backward<T: Real>(
     };
     let d_x = if normed { MatrixView::new(&d_input, rows, sums) } else { from_gates(0, sums) };
     if !gradients.x.is_empty() {
-        check_length("recurrent", "input gradient", gradients.x.len(), all * input)?;
-        if steps.is_direct() {
-            product(d_x, Right::Packed(&back.input), MatrixViewMut::new(gradients.x, rows, input), Start::Zero);
-        } else {
-            let mut dx = scratch::<T>(rows * input);
-            product(d_x, Right::Packed(&back.input), MatrixViewMut::new(&mut dx, rows, input), Start::Zero);
-            steps.scatter(&dx, input, input, gradients.x, input);
-        }
+        input_gradient(steps, d_x, &back.input, gradients.adds_to_x, gradients.x)?;
     }
     if gradients.weight_ih.is_empty() {
         return Ok(());
@@ -183,7 +179,7 @@ pub fn backward<T: Real>(
     product(d_x.transposed(), Right::View(x_rows), MatrixViewMut::new(gradients.weight_ih, sums, input), Start::Zero);
 
     // The recurrent side: with u, which is made again.
-    let operands = operands(steps, &cache.h, &cache.mask, batch, state);
+    let operands = operands(steps, &cache.h, &cache.mask, state);
     for (g, group) in kind.groups().iter().enumerate() {
         let d = if normed {
             MatrixView::strided(&d_sums[group.first.min(d_sums.len())..], rows, group.rows, sums as isize, 1)
@@ -208,7 +204,7 @@ pub fn backward<T: Real>(
         }
     }
     let c_before = |row: usize| &cache.c[row * hidden..];
-    let c_rows = if cache.c_new.is_empty() { &cache.c[(batch * hidden).min(cache.c.len())..] } else { &cache.c_new[..] };
+    let c_rows = if cache.c_new.is_empty() { &cache.c[(steps.states() * hidden).min(cache.c.len())..] } else { &cache.c_new[..] };
     if !gradients.peephole.is_empty() {
         let first = usize::from(!kind.coupled);
         for gate in 0..=first + 1 {
@@ -217,12 +213,8 @@ pub fn backward<T: Real>(
                 (if gate == first + 1 { first + 2 } else { gate }, &mut gradients.peephole[gate * hidden..][..hidden]);
             to.fill(T::ZERO);
             for t in 0..steps.steps {
-                let (row, n) = (steps.offsets[t], steps.active[t]);
-                let b = if gate == first + 1 {
-                    &c_rows[row * hidden..]
-                } else {
-                    c_before(if t == 0 { 0 } else { batch + steps.offsets[t - 1] })
-                };
+                let (row, n) = (steps.first(t), steps.active[t]);
+                let b = if gate == first + 1 { &c_rows[row * hidden..] } else { c_before(steps.before(t)) };
                 add_products(n, &gates[row * width + column * hidden..], width, b, hidden, to);
             }
         }
@@ -270,12 +262,11 @@ pub fn backward<T: Real>(
 }
 
 /// u of every row: h of the step before, masked.
-fn operands<T: Real>(steps: &Steps, h: &[T], mask: &[T], batch: usize, state: usize) -> Scratch<T> {
+fn operands<T: Real>(steps: &Steps, h: &[T], mask: &[T], state: usize) -> Scratch<T> {
     let mut all = scratch::<T>(steps.rows() * state);
     for t in 0..steps.steps {
-        let from = if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
-        let n = steps.active[t] * state;
-        let to = &mut all[steps.offsets[t] * state..][..n];
+        let (from, n) = (steps.before(t), steps.active[t] * state);
+        let to = &mut all[steps.first(t) * state..][..n];
         to.copy_from_slice(&h[from * state..from * state + n]);
         if !mask.is_empty() {
             // SAFETY: both have as many rows as live at this step.
@@ -357,7 +348,7 @@ impl<T: Real> Pass<'_, T> {
     /// Takes the sorted rows of one thread back through all steps.
     fn run(&self, rows: Range<usize>) {
         let (of, steps) = (self.of, self.steps);
-        let (kind, batch) = (of.kind, steps.batch);
+        let kind = of.kind;
         let (hidden, state) = (kind.sizes.hidden, kind.state);
         let (sums, width) = (kind.gates() * hidden, kind.slots() * hidden);
         let groups = kind.groups();
@@ -373,9 +364,8 @@ impl<T: Real> Pass<'_, T> {
                 continue;
             }
             let (first, n) = (rows.start, end - rows.start);
-            let before = first + if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
-            let row = steps.offsets[t] + first;
-            let now = batch + row;
+            let (before, now) = (first + steps.before(t), first + steps.now(t));
+            let row = first + steps.first(t);
             // SAFETY: rows first..end of step t lie within the buffers and belong to this thread.
             unsafe {
                 let (dh, len) = (self.dh.at(first * state), n * state);

@@ -43,7 +43,7 @@ pub struct Cache<T> {
     pub(super) steps: Steps,
     /// `[rows, slots · H]`
     pub(super) gates: Scratch<T>,
-    /// h_0 in sorted order `[B, P]`, then h `[rows, P]`; c alike.
+    /// h_0 in sorted order `[B, P]` and h `[rows, P]`, as [`Steps`] places states; c alike.
     pub(super) h: Scratch<T>,
     pub(super) c: Scratch<T>,
     /// c before zoneout `[rows, H]`; empty where it is c.
@@ -71,7 +71,7 @@ impl<T: Real> Cache<T> {
         match slot {
             Some(slot) if !self.gates.is_empty() => self.steps.scatter(&self.gates[slot * hidden..], width, hidden, to, hidden),
             None if !self.c.is_empty() => {
-                self.steps.scatter(&self.c[self.steps.batch * hidden..], hidden, hidden, to, hidden);
+                self.steps.scatter(&self.c[self.steps.states() * hidden..], hidden, hidden, to, hidden);
             }
             _ => {}
         }
@@ -140,8 +140,10 @@ pub fn forward<T: Real>(
             }
         }
     };
-    sorted(with.h_0, state, &mut cache.h);
-    sorted(with.c_0, hidden, &mut cache.c);
+    sorted(with.h_0, state, &mut cache.h[steps.initial() * state..]);
+    if lstm {
+        sorted(with.c_0, hidden, &mut cache.c[steps.initial() * hidden..]);
+    }
     sorted(Some(with.mask), state, &mut cache.mask);
     for (index, keep, width) in [(0, &mut cache.keep_h, state), (1, &mut cache.keep_c, hidden)] {
         if keep.is_empty() {
@@ -156,7 +158,7 @@ pub fn forward<T: Real>(
         parallel::over_ranges(steps.steps, keep.len() * size_of::<T>() * 8, |range| {
             for t in range {
                 for j in 0..steps.active[t] {
-                    let row = steps.offsets[t] + j;
+                    let row = steps.first(t) + j;
                     // SAFETY: every row belongs to one step, and every step to one thread.
                     let row = unsafe { shared.slice(row * width..(row + 1) * width) };
                     Dropout { stream: streams[index], p }.keep(((begin + t) * batch + steps.order[j]) * width, row);
@@ -218,16 +220,13 @@ pub fn forward<T: Real>(
     parallel::run(threads, &|index| pass.run(steps.cut(threads, index)));
 
     for (j, &b) in steps.order.iter().enumerate() {
-        let row = match steps.lengths[j] {
-            0 => j,
-            length => batch + steps.offsets[length - 1] + j,
-        };
+        let row = steps.last(j);
         last.h[b * state..(b + 1) * state].copy_from_slice(&cache.h[row * state..(row + 1) * state]);
         if lstm {
             last.c[b * hidden..(b + 1) * hidden].copy_from_slice(&cache.c[row * hidden..(row + 1) * hidden]);
         }
     }
-    steps.scatter(&cache.h[batch * state..], state, state, y, y_stride);
+    steps.scatter(&cache.h[steps.states() * state..], state, state, y, y_stride);
     Ok(cache)
 }
 
@@ -257,7 +256,7 @@ impl<T: Real> Pass<'_, T> {
     /// Takes the sorted rows of one thread through all steps. No other thread reads or writes them.
     fn run(&self, rows: Range<usize>) {
         let (of, steps) = (self.of, self.steps);
-        let (kind, batch) = (of.kind, steps.batch);
+        let kind = of.kind;
         let (hidden, state) = (kind.sizes.hidden, kind.state);
         let (sums, width) = (kind.gates() * hidden, kind.slots() * hidden);
         let groups = kind.groups();
@@ -268,9 +267,8 @@ impl<T: Real> Pass<'_, T> {
                 break;
             }
             let (first, n) = (rows.start, end - rows.start);
-            let before = first + if t == 0 { 0 } else { batch + steps.offsets[t - 1] };
-            let row = steps.offsets[t] + first;
-            let now = batch + row;
+            let (before, now) = (first + steps.before(t), first + steps.now(t));
+            let row = first + steps.first(t);
             // SAFETY: rows first..end of this step and of the step before lie within the buffers and belong to this thread.
             unsafe {
                 let h_before = self.h.at(before * state).cast_const();
