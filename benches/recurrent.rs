@@ -37,11 +37,19 @@ impl Direction {
     }
 
     /// All gradients but those of the initial state; dx behind that of another direction is added to it.
-    fn backward(&mut self, cache: Option<Cache<f32>>, x: &[f32], dy: &[f32], stride: usize, dx: &mut [f32], adds_to_x: bool) {
+    fn backward(
+        &mut self,
+        cache: Option<Cache<f32>>,
+        x: &[f32],
+        [y, dy]: [&[f32]; 2],
+        stride: usize,
+        dx: &mut [f32],
+        adds_to_x: bool,
+    ) {
         let [dw, dr, db, db2] = &mut self.gradients;
         let weights = WeightGradients { weight_ih: dw, weight_hh: dr, bias_ih: db, bias_hh: db2 };
         let gradients = Gradients { x: dx, adds_to_x, h0: &mut [], c0: &mut [], weights };
-        backward(&self.weights, &mut cache.unwrap(), x, dy, stride, (None, None), false, gradients).unwrap();
+        backward(&self.weights, &mut cache.unwrap(), x, y, dy, stride, (None, None), false, gradients).unwrap();
     }
 }
 
@@ -69,7 +77,7 @@ fn layer(c: &mut Criterion, cell: Cell, label: &str, shape: (usize, usize, usize
                 || {
                     let cache = one.forward(layout(t, b, lengths, false), &x, &mut y, h, *passes == 3);
                     if *passes == 3 {
-                        one.backward(cache, &x, &dy, h, &mut dx, false);
+                        one.backward(cache, &x, [&y, &dy], h, &mut dx, false);
                     }
                 },
             );
@@ -103,22 +111,25 @@ fn stack(c: &mut Criterion, cell: Cell, name: &str, (t, b, i, h): (usize, usize,
     for threads in [1, 2] {
         set_num_threads(threads).unwrap();
         row(c, &format!("{label}, {threads} threads"), threads, Work::Operations(3.0 * operations), || {
-            let mut read = x.clone();
-            let mut passed = Vec::new();
+            // What goes into each layer, and out of the last.
+            let mut between = vec![x.clone()];
+            let mut caches = Vec::new();
             for layer in &mut layers {
                 let mut y = vec![0.0; t * b * 2 * h];
-                let caches = layer.each_mut().map(|(one, reverse)| {
+                caches.push(layer.each_mut().map(|(one, reverse)| {
                     let first = if *reverse { one.hidden } else { 0 };
-                    one.forward(layout(t, b, None, *reverse), &read, &mut y[first..][..end], 2 * h, true)
-                });
-                passed.push((std::mem::replace(&mut read, y), caches));
+                    one.forward(layout(t, b, None, *reverse), between.last().unwrap(), &mut y[first..][..end], 2 * h, true)
+                }));
+                between.push(y);
             }
             let mut gradient = dy.clone();
-            for (layer, (x, caches)) in layers.iter_mut().zip(passed).rev() {
+            for ((layer, caches), around) in layers.iter_mut().zip(caches).zip(between.windows(2)).rev() {
+                let [x, y] = around else { unreachable!("two at a time") };
                 let mut dx = vec![0.0; x.len()];
                 for ((one, reverse), cache) in layer.iter_mut().zip(caches) {
                     let first = if *reverse { one.hidden } else { 0 };
-                    one.backward(cache, &x, &gradient[first..][..end], 2 * h, &mut dx, *reverse);
+                    let outputs = [y, &gradient].map(|rows| &rows[first..][..end]);
+                    one.backward(cache, x, outputs, 2 * h, &mut dx, *reverse);
                 }
                 gradient = dx;
             }

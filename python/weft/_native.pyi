@@ -274,6 +274,7 @@ def recurrent_backward(
     weights: RecurrentWeights,
     cache: RecurrentCache,
     x: _Array,
+    y: _Array,
     dy: _Array | None,
     offset: int,
     dh_n: _Array | None,

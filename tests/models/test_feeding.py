@@ -70,7 +70,7 @@ def test_no_pass_is_counted_twice():
     _, _, cache = native.recurrent_forward(weights, x, False, None, False, None, None, y, 0, True)
     with pytest.raises(weft.ConfigError, match="expected passes that went backward, once"):
         native.recurrent_weight_gradients(weights, [cache], [x], False)
-    whole = native.recurrent_backward(weights, cache, x, y + 1, 0, None, None, 4, False, True, True, None, False)
+    whole = native.recurrent_backward(weights, cache, x, y, y + 1, 0, None, None, 4, False, True, True, None, False)
     with pytest.raises(weft.ConfigError, match="expected each pass once"):
         native.recurrent_weight_gradients(weights, [cache, cache], [x, x], False)
     again = native.recurrent_weight_gradients(weights, [cache], [x], False)

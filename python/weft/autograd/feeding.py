@@ -46,9 +46,10 @@ class FedSource(NamedTuple):
 class _Step:
     """What a step keeps for its way back."""
 
-    #: What each layer read [1, B, ·], and its cache.
+    #: What each layer read [1, B, ·], its cache, and what it said [1, B, H].
     inputs: list[np.ndarray]
     caches: list[Any]
+    outputs: list[np.ndarray]
     output: np.ndarray
     query: np.ndarray
     weights: np.ndarray
@@ -80,7 +81,7 @@ def decode_fed(
     batch, width = last.shape
     steps: list[_Step] = []
     for t in range(inputs.shape[1]):
-        read, caches = [], []
+        read, caches, said = [], [], []
         above = np.concatenate([inputs[:, t], last], 1)[None]
         for i, weights in enumerate(packed):
             output = empty((1, batch, width), above.dtype)
@@ -90,13 +91,14 @@ def decode_fed(
                 s[i] = new
             read.append(above)
             caches.append(after[2])
+            said.append(output)
             above = output
         top = above[0]
         asked = top if query is None else _times(top, query)
         context, looked = _native.attention_forward(asked[:, None], keys, values, energy, decoder.scale, source.lengths)
         joined = np.concatenate([context[:, 0], top], 1)
         last = _times(joined, combine, bias, "tanh")
-        steps.append(_Step(read, caches, top, asked, looked, joined, last))
+        steps.append(_Step(read, caches, said, top, asked, looked, joined, last))
     made = np.stack([s.made for s in steps], 1)
     after_all = [np.stack(s) for s in states]
     looks = wrap(np.concatenate([s.weights for s in steps], 1))
@@ -170,8 +172,8 @@ class _Back:
         """The gradient of what a layer read; those of its states take the places of those behind it."""
         dc = dh[1][i] if len(dh) > 1 else None
         dx, *d_before = _native.recurrent_backward(
-            self.packed[i], step.caches[i], step.inputs[i], dy[None], 0, dh[0][i], dc, len(dy), self.with_bias[i], True,
-            self.retain, None, self.retain,
+            self.packed[i], step.caches[i], step.inputs[i], step.outputs[i], dy[None], 0, dh[0][i], dc, len(dy),
+            self.with_bias[i], True, self.retain, None, self.retain,
         )  # fmt: skip
         for states, d in zip(dh, d_before, strict=False):
             states[i] = d

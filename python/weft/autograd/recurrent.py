@@ -81,7 +81,7 @@ def recurrent(
             dh, dc = last[i], last[count + i] if with_c else None
             dh, dc = (None if d is None else contiguous(d) for d in (dh, dc))
             one, dh_0, dc_0, *parameters = _native.recurrent_backward(
-                weights[i], caches[i], array, dy, i * hidden, dh, dc, batch, with_bias, needs_x, needs_weights, dx, retain,
+                weights[i], caches[i], array, output, dy, i * hidden, dh, dc, batch, with_bias, needs_x, needs_weights, dx, retain,
             )  # fmt: skip
             if not retain:
                 caches[i] = None  # its memory is the next direction's

@@ -283,6 +283,7 @@ fn backward<'py, T: Held>(
     weights: &RecurrentWeights,
     cache: &RecurrentCache,
     x: Untyped<'_, 'py>,
+    y: Untyped<'_, 'py>,
     dy: Option<Untyped<'_, 'py>>,
     offset: usize,
     last: (Option<Untyped<'_, 'py>>, Option<Untyped<'_, 'py>>),
@@ -296,13 +297,20 @@ fn backward<'py, T: Held>(
     let cache = T::cache(&cache.0).ok_or_else(|| other_dtype(py))?;
     let (Sizes { input, hidden }, size) = (packed.sizes(), shape(x));
     let rows = size[0] * size[1];
-    let stride = dy.map_or(0, |d| shape(d)[2]);
+    let stride = shape(y)[2];
+    if let Some(dy) = dy.filter(|dy| shape(dy) != shape(y)) {
+        let text = format!("[recurrent] output gradient: expected shape {:?}, got {:?}", shape(y), shape(dy));
+        return Err(named(py, "ShapeError", text));
+    }
     let x = read::<T>("input", x)?;
     let x = slice(py, "input", &x)?;
     let dy = dy.map(|d| read::<T>("dy", d)).transpose()?;
+    let y = read::<T>("output", y)?;
+    let columns = if rows > 0 { offset..offset + (rows - 1) * stride + hidden } else { 0..0 };
+    let y = &slice(py, "output", &y)?[columns.clone()];
     let dy = match &dy {
-        Some(d) if rows > 0 => &slice(py, "dy", d)?[offset..offset + (rows - 1) * stride + hidden],
-        _ => &[],
+        Some(d) => &slice(py, "dy", d)?[columns],
+        None => &[],
     };
     let dh = last.0.map(|h| read::<T>("dh_n", h)).transpose()?;
     let dc = last.1.map(|c| read::<T>("dc_n", c)).transpose()?;
@@ -328,20 +336,21 @@ fn backward<'py, T: Held>(
     let gradients = Gradients { x: x_out, adds_to_x, h0: fresh(h0), c0: fresh(c0), weights: parameters_of(parameters) };
     without_gil(py, || {
         let mut cache = cache.lock().unwrap_or_else(|e| e.into_inner());
-        recurrent::backward(packed, &mut cache, x, dy, stride, (dh, dc), retain, gradients)
+        recurrent::backward(packed, &mut cache, x, y, dy, stride, (dh, dc), retain, gradients)
     })?;
     Ok(out.into_iter().map(|a| a.into_any()).collect())
 }
 
-/// recurrent_backward(weights, cache, x, dy or None, offset, dh_n, dc_n, batch, with_bias, wants_x, wants_weights, x_sum, retain)
+/// recurrent_backward(weights, cache, x, y, dy or None, offset, dh_n, dc_n, batch, with_bias, wants_x, wants_weights, x_sum, retain)
 /// -> [dx, dh_0, dc_0, dweight_ih, dweight_hh, dbias_ih, dbias_hh], empty where not wanted; dx is added to x_sum instead if that is given
 #[pyfunction]
-#[pyo3(signature = (weights, cache, x, dy, offset, dh_n, dc_n, batch, with_bias, wants_x, wants_weights, x_sum, retain))]
+#[pyo3(signature = (weights, cache, x, y, dy, offset, dh_n, dc_n, batch, with_bias, wants_x, wants_weights, x_sum, retain))]
 fn recurrent_backward<'py>(
     py: Python<'py>,
     weights: &RecurrentWeights,
     cache: &RecurrentCache,
     x: &Bound<'py, PyUntypedArray>,
+    y: &Bound<'py, PyUntypedArray>,
     dy: Option<&Bound<'py, PyUntypedArray>>,
     offset: usize,
     dh_n: Option<&Bound<'py, PyUntypedArray>>,
@@ -355,7 +364,7 @@ fn recurrent_backward<'py>(
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let wants = (wants_x, wants_weights);
     by_dtype!(x, T => {
-        backward::<T>(py, weights, cache, x, dy, offset, (dh_n, dc_n), batch, with_bias, wants, x_sum, retain)
+        backward::<T>(py, weights, cache, x, y, dy, offset, (dh_n, dc_n), batch, with_bias, wants, x_sum, retain)
     })
 }
 

@@ -81,6 +81,12 @@ impl<'a, T> MatrixView<'a, T> {
         Self { pointer: self.pointer.wrapping_offset(jump), cols: count, block, ..self }
     }
 
+    /// `count` rows from `first` on.
+    pub(crate) fn some_rows(self, first: usize, count: usize) -> Self {
+        assert!(first + count <= self.rows, "rows of a view");
+        Self { pointer: self.pointer.wrapping_offset(first as isize * self.row_stride), rows: count, ..self }
+    }
+
     /// Rows and columns changed over. Not for views in blocks.
     pub fn transposed(self) -> Self {
         assert!(self.block >= self.cols, "a view in blocks has no transposed view");

@@ -51,7 +51,7 @@ fn run(cell: Cell, sizes: Sizes, layout: Layout<'_>, x: &[f32]) -> Run {
         c0: &mut [],
         weights: WeightGradients { weight_ih: &mut out.dw, weight_hh: &mut out.dr, bias_ih: &mut out.db, bias_hh: &mut db2 },
     };
-    backward(&packed, &mut cache, x, &dy, hidden, (None, None), false, gradients).unwrap();
+    backward(&packed, &mut cache, x, &out.y, &dy, hidden, (None, None), false, gradients).unwrap();
     assert!(cache.is_spent());
     out
 }

@@ -1,16 +1,17 @@
 //! The backward pass of one layer in one direction.
 
 use super::PackedWeights;
-use super::forward::{Cache, run_chain, run_cut, states_before};
+use super::forward::{Cache, run_chain, run_cut};
 use super::gates::GatePanels;
 use super::pointwise::Backward;
+use super::states::Hidden;
 use super::steps::Steps;
 use super::weights::{unpack_bias, unpack_gradient};
 use crate::error::{Error, check_length};
 use crate::matmul::tile::{TileArguments, tile_rows};
 use crate::matmul::{CHUNK, PackedMatrix, Panels, Right, Start, product};
 use crate::parallel::{Presence, Shared, part};
-use crate::workspace::scratch;
+use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
 use std::ops::Range;
 use weft_simd::{Choice, chosen, dispatch_on};
@@ -43,14 +44,15 @@ pub struct WeightGradients<'a, T> {
 
 /// Gradients from those of the outputs.
 ///
-/// Buffers: x as in the forward pass; dy like y there, or empty for none; `last` are the gradients of h_n and c_n `[B, H]`, or
+/// Buffers: x and y as the forward pass read and left them; dy like y, or empty for none; their rows begin `stride` apart. `last` are the gradients of h_n and c_n `[B, H]`, or
 /// absent. The cache's gates are overwritten and the cache is spent, unless `retain`, which works on a copy.
 pub fn backward<T: Real>(
     weights: &PackedWeights<T>,
     cache: &mut Cache<T>,
     x: &[T],
+    y: &[T],
     dy: &[T],
-    dy_stride: usize,
+    stride: usize,
     last: (Option<&[T]>, Option<&[T]>),
     retain: bool,
     gradients: Gradients<'_, T>,
@@ -66,8 +68,10 @@ pub fn backward<T: Real>(
     let rows = cache.steps.rows();
     let all_rows = cache.steps.steps * batch;
     check_length("recurrent", "input", x.len(), all_rows * sizes.input)?;
+    let outputs = if all_rows == 0 { 0 } else { (all_rows - 1) * stride + hidden };
+    check_length("recurrent", "output", y.len(), outputs)?;
     if !dy.is_empty() {
-        check_length("recurrent", "output gradient", dy.len(), (all_rows - 1) * dy_stride + hidden)?;
+        check_length("recurrent", "output gradient", dy.len(), outputs)?;
     }
 
     let mut copy = retain.then(|| {
@@ -79,13 +83,13 @@ pub fn backward<T: Real>(
     let steps = &cache.steps;
     let sorted_dy = (!dy.is_empty() && !(steps.is_direct())).then(|| {
         let mut sorted = scratch::<T>(rows * hidden);
-        steps.gather(dy, dy_stride, hidden, &mut sorted);
+        steps.gather(dy, stride, hidden, &mut sorted);
         sorted
     });
     let (dy_rows, dy_stride) = match &sorted_dy {
         Some(sorted) => (sorted.as_ptr(), hidden),
         None if dy.is_empty() => (std::ptr::null(), 0),
-        None => (dy.as_ptr(), dy_stride),
+        None => (dy.as_ptr(), stride),
     };
     let mut dh = scratch::<T>(batch * padded);
     let mut dc = scratch::<T>(if cell.has_cell_state() { batch * padded } else { 0 });
@@ -99,13 +103,14 @@ pub fn backward<T: Real>(
         }
     }
 
+    let states = Hidden::new(steps, hidden, cache.h.as_ptr().cast_mut(), y.as_ptr().cast_mut(), stride);
     let gates = copy.as_deref_mut().unwrap_or(&mut cache.gates);
     let places = GatePanels::<T>::new(cell, sizes, rows);
     let pass = Pass {
         choice: chosen(),
         weights,
         back_recurrent,
-        cache_h: cache.h.as_ptr(),
+        states,
         cache_c: cache.c.as_ptr(),
         steps,
         places,
@@ -130,11 +135,31 @@ pub fn backward<T: Real>(
         input_gradient(steps, places.view(gates, 0), back_input, gradients.adds_to_x, gradients.x)?;
     }
     if !gradients.weights.weight_hh.is_empty() {
-        let (x_rows, mut copy) = (cache.x.as_deref().unwrap_or(x), None);
-        let h_rows = states_before(steps, &cache.h, &mut copy);
+        let x_rows = MatrixView::new(cache.x.as_deref().unwrap_or(x), rows, sizes.input);
+        let copy;
+        let h_rows = if steps.is_full() {
+            // SAFETY: the cache and y outlive the products, which only read them.
+            let between = unsafe { states.between(steps) };
+            let first = if steps.runs_backwards() { rows - batch } else { 0 };
+            let initial = (MatrixView::new(&cache.h[..batch * hidden], batch, hidden), first);
+            [Some(between), cache.has_initial.then_some(initial)]
+        } else {
+            copy = states_before(steps, &cache.h, hidden);
+            [Some((MatrixView::new(&copy, rows, hidden), 0)), None]
+        };
         of_weights(weights, rows, gates, x_rows, h_rows, gradients.weights)?;
     }
     Ok(())
+}
+
+/// h before each row of the gates, where rows end.
+fn states_before<T: Real>(steps: &Steps, h: &[T], hidden: usize) -> Scratch<T> {
+    let mut before = scratch::<T>(steps.rows() * hidden);
+    for t in 0..steps.steps {
+        let (from, to, count) = (steps.before(t) * hidden, steps.first(t) * hidden, steps.active[t] * hidden);
+        before[to..to + count].copy_from_slice(&h[from..from + count]);
+    }
+    before
 }
 
 /// d · W of all rows, in the caller's order: written to `dx`, or added to what stands there.
@@ -161,8 +186,8 @@ pub(super) fn input_gradient<T: Real>(
     Ok(())
 }
 
-/// Gradients of the weights from several passes through them, after [`backward`] of each without its own: one product over the rows of
-/// all, where each step of a decoder is a pass.
+/// Gradients of the weights from several passes of one step through them, after [`backward`] of each without its own: one product over the
+/// rows of all, where each step of a decoder is a pass.
 ///
 /// Buffers: xs as given to each pass; the caches are spent, and stay as they are.
 pub fn weight_gradients<T: Real>(
@@ -182,13 +207,15 @@ pub fn weight_gradients<T: Real>(
         if !cache.spent {
             return Err(Error::Config("[recurrent] weight gradients: expected passes that went backward, once".into()));
         }
+        if cache.steps.steps != 1 {
+            return Err(Error::Config("[recurrent] weight gradients: expected passes of one step".into()));
+        }
         let count = cache.steps.rows();
         let x = cache.x.as_deref().unwrap_or(x);
         check_length("recurrent", "input", x.len(), count * sizes.input)?;
         let places = GatePanels::<T>::new(weights.cell, sizes, count);
         check_length("recurrent", "gates", cache.gates.len(), places.panels.len())?;
-        let mut copy = None;
-        let before = states_before(&cache.steps, &cache.h, &mut copy);
+        let before = &cache.h[..count * sizes.hidden];
         for panel in 0..all.panels.count() {
             let (one, to) = (places.panels.apart(), panel * all.panels.apart() + at * Panels::<T>::STRIDE);
             gates[to..to + one].copy_from_slice(&cache.gates[panel * one..(panel + 1) * one]);
@@ -198,16 +225,17 @@ pub fn weight_gradients<T: Real>(
         }
         at += count;
     }
-    of_weights(weights, rows, &gates, &x_rows, &h_rows, to)
+    let (x_rows, h_rows) = (MatrixView::new(&x_rows, rows, sizes.input), MatrixView::new(&h_rows, rows, sizes.hidden));
+    of_weights(weights, rows, &gates, x_rows, [Some((h_rows, 0)), None], to)
 }
 
-/// From gates that hold gradients, inputs `[rows, I]` and the states before each step `[rows, H]`.
+/// From gates that hold gradients, inputs `[rows, I]` and the states before each row: `[n, H]` of those from a row on, zeros of others.
 fn of_weights<T: Real>(
     weights: &PackedWeights<T>,
     rows: usize,
     gates: &[T],
-    x_rows: &[T],
-    h_rows: &[T],
+    x_rows: MatrixView<'_, T>,
+    h_rows: [Option<(MatrixView<'_, T>, usize)>; 2],
     to: WeightGradients<'_, T>,
 ) -> Result<()> {
     let (cell, sizes) = (weights.cell, weights.sizes);
@@ -216,13 +244,16 @@ fn of_weights<T: Real>(
     check_length("recurrent", "weight_ih", to.weight_ih.len(), cell.gates() * hidden * input)?;
     check_length("recurrent", "weight_hh", to.weight_hh.len(), cell.gates() * hidden * hidden)?;
     for (left, width, slot, order, gradient) in [
-        (x_rows, input, 0, cell.input_gates(), to.weight_ih),
+        ([Some((x_rows, 0)), None], input, 0, cell.input_gates(), to.weight_ih),
         (h_rows, hidden, cell.recurrent_slot(), cell.recurrent_gates(), to.weight_hh),
     ] {
         let mut transposed = scratch::<T>(width * columns);
-        let left = MatrixView::new(left, rows, width).transposed();
-        let right = Right::View(places.view(gates, slot));
-        product(left, right, MatrixViewMut::new(&mut transposed, width, columns), Start::Zero);
+        let mut start = Start::Zero;
+        for (left, first) in left.into_iter().flatten() {
+            let right = Right::View(places.view(gates, slot).some_rows(first, left.rows));
+            product(left.transposed(), right, MatrixViewMut::new(&mut transposed, width, columns), start);
+            start = Start::Accumulate;
+        }
         unpack_gradient(sizes, order, width, &transposed, gradient);
     }
     if !to.bias_ih.is_empty() {
@@ -238,7 +269,7 @@ struct Pass<'a, T> {
     choice: Choice,
     weights: &'a PackedWeights<T>,
     back_recurrent: &'a PackedMatrix<T>,
-    cache_h: *const T,
+    states: Hidden<T>,
     cache_c: *const T,
     steps: &'a Steps,
     places: GatePanels<T>,
@@ -274,9 +305,9 @@ impl<T: Real> Pass<'_, T> {
             let row = steps.first(t) + first;
             // SAFETY: rows first..end of step t lie within the buffers and belong to this thread.
             unsafe {
-                let state = |base: *const T, row: usize, stride: usize| {
-                    if base.is_null() { base } else { base.wrapping_add((row + first) * stride + unit) }
-                };
+                let at = |first_row: *const T, stride: usize| first_row.wrapping_add(first * stride + unit);
+                let (h_before, h_before_stride) = self.states.before(steps, t);
+                let h_stride = self.states.stride();
                 dispatch_on(
                     self.choice,
                     Backward {
@@ -286,11 +317,12 @@ impl<T: Real> Pass<'_, T> {
                         gates: self.gates.0.add(self.places.at(row, unit)),
                         gates_stride: stride,
                         panels_apart: apart,
-                        h_before: state(self.cache_h, before, hidden),
-                        h: state(self.cache_h, now, hidden),
-                        h_stride: hidden,
-                        c_before: state(self.cache_c, before, padded),
-                        c: state(self.cache_c, now, padded),
+                        h_before: at(h_before, h_before_stride),
+                        h_before_stride,
+                        h: at(self.states.now(steps, t), h_stride),
+                        h_stride,
+                        c_before: at(self.cache_c.wrapping_add(before * padded), padded),
+                        c: at(self.cache_c.wrapping_add(now * padded), padded),
                         c_stride: padded,
                         dy: if self.dy.is_null() { self.dy } else { self.dy.add(row * self.dy_stride + unit) },
                         dy_stride: self.dy_stride,

@@ -2,6 +2,7 @@
 
 use super::gates::GatePanels;
 use super::pointwise::Forward;
+use super::states::Hidden;
 use super::steps::{Layout, Steps};
 use super::{Cell, PackedWeights};
 use crate::error::check_length;
@@ -29,9 +30,11 @@ pub struct Cache<T> {
     pub(super) steps: Steps,
     /// In panels, see [`GatePanels`].
     pub(super) gates: Scratch<T>,
-    /// h0 in sorted order `[B, H]` and h `[rows, H]`, as [`Steps`] places states.
+    /// What [`Hidden`] has beside the output.
     pub(super) h: Scratch<T>,
-    /// c0 `[B, padded]` and c `[rows, padded]` alike; empty without c.
+    /// Whether there was an initial h; else it is zeros.
+    pub(super) has_initial: bool,
+    /// c0 `[B, padded]`, then c `[rows, padded]`; empty without c.
     pub(super) c: Scratch<T>,
     /// The input's rows in order, when the caller's array has another.
     pub(super) x: Option<Scratch<T>>,
@@ -44,21 +47,6 @@ impl<T> Cache<T> {
     pub fn is_spent(&self) -> bool {
         self.spent
     }
-}
-
-/// `h` before each row of the gates; a copy where it does not have them in order.
-pub(super) fn states_before<'a, T: Real>(steps: &Steps, h: &'a [T], copy: &'a mut Option<Scratch<T>>) -> &'a [T] {
-    let rows = steps.rows();
-    let hidden = h.len().checked_div(steps.batch + rows).unwrap_or(0);
-    if let Some(first) = steps.all_before() {
-        return &h[first * hidden..(first + rows) * hidden];
-    }
-    let before = copy.insert(scratch::<T>(rows * hidden));
-    for t in 0..steps.steps {
-        let (from, to, count) = (steps.before(t) * hidden, steps.first(t) * hidden, steps.active[t] * hidden);
-        before[to..to + count].copy_from_slice(&h[from..from + count]);
-    }
-    before
 }
 
 /// Runs a direction of a layer.
@@ -116,21 +104,20 @@ pub fn forward<T: Real>(
     let places = GatePanels::<T>::new(cell, sizes, gates_rows);
     let mut gates = scratch::<T>(places.panels.len());
 
-    let mut h = scratch::<T>((batch + rows) * hidden);
+    let mut h = scratch::<T>(Hidden::<T>::own_rows(&steps) * hidden);
     let mut c = scratch::<T>(if !with_c { 0 } else { (batch + if training { rows } else { 0 }) * padded });
-    let first_h = &mut h[steps.initial() * hidden..][..batch * hidden];
-    let first_c = if with_c { &mut c[if training { steps.initial() * padded } else { 0 }..][..batch * padded] } else { &mut [] };
-    first_c.fill(T::ZERO);
+    c[..if with_c { batch * padded } else { 0 }].fill(T::ZERO);
     for (j, &b) in steps.order.iter().enumerate() {
         match initial.0 {
-            Some(h0) => first_h[j * hidden..(j + 1) * hidden].copy_from_slice(&h0[b * hidden..(b + 1) * hidden]),
-            None => first_h[j * hidden..(j + 1) * hidden].fill(T::ZERO),
+            Some(h0) => h[j * hidden..(j + 1) * hidden].copy_from_slice(&h0[b * hidden..(b + 1) * hidden]),
+            None => h[j * hidden..(j + 1) * hidden].fill(T::ZERO),
         }
         if let (true, Some(c0)) = (with_c, initial.1) {
-            first_c[j * padded..j * padded + hidden].copy_from_slice(&c0[b * hidden..(b + 1) * hidden]);
+            c[j * padded..j * padded + hidden].copy_from_slice(&c0[b * hidden..(b + 1) * hidden]);
         }
     }
 
+    let states = Hidden::new(&steps, hidden, h.as_mut_ptr(), y.as_mut_ptr(), y_stride);
     for block in blocks {
         let first = steps.rows_of(&block).start;
         let base = if training { 0 } else { first };
@@ -148,7 +135,7 @@ pub fn forward<T: Real>(
             x: fused.then_some(x_rows),
             places,
             gates: Shared(gates.as_mut_ptr()),
-            h: Shared(h.as_mut_ptr()),
+            states,
             c: Shared(c.as_mut_ptr()),
             training,
         };
@@ -159,15 +146,18 @@ pub fn forward<T: Real>(
     }
 
     for (j, &b) in steps.order.iter().enumerate() {
-        let row = steps.last(j);
-        last.h[b * hidden..(b + 1) * hidden].copy_from_slice(&h[row * hidden..(row + 1) * hidden]);
+        // SAFETY: a row of `hidden` numbers, and no thread writes any more.
+        let h = unsafe { std::slice::from_raw_parts(states.last(&steps, j), hidden) };
+        last.h[b * hidden..(b + 1) * hidden].copy_from_slice(h);
         if with_c {
-            let row = if training { row } else { j };
+            let row = if training { steps.last(j) } else { j };
             last.c[b * hidden..(b + 1) * hidden].copy_from_slice(&c[row * padded..row * padded + hidden]);
         }
     }
-    steps.scatter(&h[steps.states() * hidden..], hidden, hidden, y, y_stride);
-    Ok(training.then(|| Cache { steps, gates, h, c, x: gathered, spent: false }))
+    if !steps.is_direct() {
+        steps.scatter(&h[batch * hidden..], hidden, hidden, y, y_stride);
+    }
+    Ok(training.then(|| Cache { steps, gates, h, has_initial: initial.0.is_some(), c, x: gathered, spent: false }))
 }
 
 /// One step in place, for inference as data come in: h `[B, H]` and c `[B, H]` (LSTM; else not looked at) become those of the next step.
@@ -225,7 +215,7 @@ struct Pass<'a, T> {
     x: Option<&'a [T]>,
     places: GatePanels<T>,
     gates: Shared<T>,
-    h: Shared<T>,
+    states: Hidden<T>,
     c: Shared<T>,
     training: bool,
 }
@@ -248,6 +238,7 @@ impl<T: Real> Pass<'_, T> {
                 break;
             }
             let (before, now) = (steps.before(t), steps.now(t));
+            let ((h_first, h_before_stride), h_stride) = (self.states.before(steps, t), self.states.stride());
             let gates_row = steps.first(t) - self.base;
             let tiles = (end - rows.start).div_ceil(tallest);
             for panel in panels.clone() {
@@ -258,7 +249,7 @@ impl<T: Real> Pass<'_, T> {
                 for tile in 0..tiles {
                     let cut = part(end - rows.start, tiles, tile);
                     let j = rows.start + cut.start;
-                    // SAFETY: rows j.. of step t lie within gates, h and c and belong to this thread, as do those of the step before.
+                    // SAFETY: rows j.. of step t lie within gates, states and c and belong to this thread, as do those of the step before.
                     unsafe {
                         let gates = match passing {
                             true => own.as_mut_ptr(),
@@ -291,10 +282,10 @@ impl<T: Real> Pass<'_, T> {
                                 std::ptr::copy_nonoverlapping(bias.as_ptr(), to, T::WIDTH);
                             }
                         }
-                        let h_before = self.h.0.add((before + j) * hidden).cast_const();
+                        let h_before = h_first.add(j * h_before_stride);
                         let chain = TileArguments {
                             a: h_before,
-                            a_row_stride: hidden as isize,
+                            a_row_stride: h_before_stride as isize,
                             steps: hidden.min(CHUNK),
                             lead: hidden,
                             segment: hidden,
@@ -324,8 +315,9 @@ impl<T: Real> Pass<'_, T> {
                                 gates_stride: stride,
                                 panels_apart: self.places.panels.apart(),
                                 h_before: h_before.add(unit),
-                                h: self.h.0.add((now + j) * hidden + unit),
-                                h_stride: hidden,
+                                h_before_stride,
+                                h: self.states.now(steps, t).add(j * h_stride + unit),
+                                h_stride,
                                 c_before: c_at(c_before),
                                 c: c_at(c_now),
                                 c_stride: padded,

@@ -5,7 +5,7 @@
 //! | `steps.rs` | time-major order of the rows, sorted by length: which rows live at which step |
 //! | `weights.rs` | torch's weights packed for the tiles, and gradients brought back to torch's layout |
 //! | `pointwise.rs` | what a cell does to the gates of 16 units once the products are in them |
-//! | `gates.rs` | where the gates of all rows lie |
+//! | `gates.rs`, `states.rs` | where the gates of all rows lie, and h of every step |
 //! | `forward.rs`, `backward.rs` | the passes |
 //! | `optional/` | the same cells with projections, peepholes, norms, zoneout, … |
 //!
@@ -34,6 +34,7 @@ mod forward;
 mod gates;
 pub mod optional;
 mod pointwise;
+mod states;
 mod steps;
 mod weights;
 

@@ -20,6 +20,7 @@ pub(super) struct Forward<T> {
     pub panels_apart: usize,
     /// h of the step before (GRU).
     pub h_before: *const T,
+    pub h_before_stride: usize,
     /// h of this step, written.
     pub h: *mut T,
     pub h_stride: usize,
@@ -46,7 +47,8 @@ impl<T: Real> Gates<T> for Forward<T> {
     }
 
     fn rows_apart(&self) -> Apart {
-        Apart { gates: self.gates_stride, h: self.h_stride, c: self.c_stride, dy: 0, state: 0 }
+        let (h_before, h) = (self.h_before_stride, self.h_stride);
+        Apart { gates: self.gates_stride, h_before, h, c: self.c_stride, dy: 0, state: 0 }
     }
 
     fn units_apart(&self) -> Apart {
@@ -66,6 +68,7 @@ impl<T: Real> Gates<T> for Forward<T> {
                     value.store_rows(gates.add(slot * width), apart.gates, width);
                 }
             };
+            let at_h_before = row * self.h_before_stride + block * width;
             let at_h = row * self.h_stride + block * width;
             let h = match self.cell {
                 Cell::RnnTanh => maths::tanh(gate(0)),
@@ -85,7 +88,7 @@ impl<T: Real> Gates<T> for Forward<T> {
                 Cell::Gru => {
                     let (r, z) = (maths::sigmoid(gate(1)), maths::sigmoid(gate(2)));
                     let n = maths::tanh(r.fma(gate(3), gate(0)));
-                    let before = V::load_rows(self.h_before.add(at_h), apart.h, count);
+                    let before = V::load_rows(self.h_before.add(at_h_before), apart.h_before, count);
                     keep(0, n);
                     keep(1, r);
                     keep(2, z);
@@ -108,6 +111,7 @@ pub(super) struct Backward<T> {
     /// From a panel of gates to the next.
     pub panels_apart: usize,
     pub h_before: *const T,
+    pub h_before_stride: usize,
     pub h: *const T,
     pub h_stride: usize,
     pub c_before: *const T,
@@ -137,7 +141,8 @@ impl<T: Real> Gates<T> for Backward<T> {
     }
 
     fn rows_apart(&self) -> Apart {
-        Apart { gates: self.gates_stride, h: self.h_stride, c: self.c_stride, dy: self.dy_stride, state: self.state_stride }
+        let (h_before, h) = (self.h_before_stride, self.h_stride);
+        Apart { gates: self.gates_stride, h_before, h, c: self.c_stride, dy: self.dy_stride, state: self.state_stride }
     }
 
     fn units_apart(&self) -> Apart {
@@ -155,6 +160,7 @@ impl<T: Real> Gates<T> for Backward<T> {
             let gate = |slot: usize| V::load_rows(gates.add(slot * width), apart.gates, width);
             let put = |slot: usize, value: V| value.store_rows(gates.add(slot * width), apart.gates, width);
             let at_state = row * self.state_stride + block * width;
+            let at_h_before = row * self.h_before_stride + block * width;
             let at_h = row * self.h_stride + block * width;
             let dh = self.dh.add(at_state);
             let mut d = V::load_rows(dh, apart.state, width);
@@ -187,7 +193,7 @@ impl<T: Real> Gates<T> for Backward<T> {
                 }
                 Cell::Gru => {
                     let (n, r, z, hn) = (gate(0), gate(1), gate(2), gate(3));
-                    let before = V::load_rows(self.h_before.add(at_h), apart.h, count);
+                    let before = V::load_rows(self.h_before.add(at_h_before), apart.h_before, count);
                     let dn = d.mul(one.sub(z)).mul(n.neg().fma(n, one));
                     put(0, dn);
                     put(1, dn.mul(hn).mul(r.mul(one.sub(r))));
@@ -243,6 +249,7 @@ fn run<I: Isa, T: Real>(pass: &impl Gates<T>) {
 #[derive(Clone, Copy)]
 struct Apart {
     gates: usize,
+    h_before: usize,
     h: usize,
     c: usize,
     dy: usize,
@@ -261,6 +268,7 @@ fn block_of_units<T: Real>(cell: Cell, block: usize, panels_apart: usize) -> usi
 impl Apart {
     /// Neighbouring units of one row; of an RNN's, those of a panel.
     fn units<T: Real>(cell: Cell, panels_apart: usize) -> Self {
-        Self { gates: block_of_units::<T>(cell, 1, panels_apart), h: T::WIDTH, c: T::WIDTH, dy: T::WIDTH, state: T::WIDTH }
+        let gates = block_of_units::<T>(cell, 1, panels_apart);
+        Self { gates, h_before: T::WIDTH, h: T::WIDTH, c: T::WIDTH, dy: T::WIDTH, state: T::WIDTH }
     }
 }

@@ -5,8 +5,7 @@
 //! from its own last step to its first.
 //!
 //! Where all rows live at all steps and the caller's array is time-major, the rows keep the caller's order, so that nothing is copied; in
-//! a reversed direction the first step then has the last rows. States have as many rows as the batch more: the initial ones, which stand
-//! before those of the first step or, where the rows run backwards, behind them. So the states before each row are rows side by side.
+//! a reversed direction the first step then has the last rows.
 
 use crate::error::Error;
 use crate::parallel::{self, Shared};
@@ -88,47 +87,32 @@ impl Steps {
 
     /// Whether the caller's array already has this order.
     pub fn is_direct(&self) -> bool {
-        (!self.batch_first || self.batch == 1) && self.is_full()
+        (!self.batch_first || self.batch == 1 || self.steps == 1) && self.is_full()
     }
 
     /// Whether all rows live at all steps.
-    fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.rows == self.steps * self.batch
     }
 
     /// Whether later steps have earlier rows.
-    fn runs_backwards(&self) -> bool {
+    pub fn runs_backwards(&self) -> bool {
         self.reverse && self.is_direct()
     }
 
-    /// The row of the states at which the initial ones begin.
-    pub fn initial(&self) -> usize {
-        if self.runs_backwards() { self.rows } else { 0 }
-    }
-
-    /// The row of the states at which those of the rows begin.
-    pub fn states(&self) -> usize {
-        if self.runs_backwards() { 0 } else { self.batch }
-    }
-
-    /// The row of the states at which those after step t begin.
+    /// Of states that begin with the initial ones: the row at which those after step t begin.
     pub fn now(&self, t: usize) -> usize {
-        self.states() + self.first[t]
+        self.batch + self.first[t]
     }
 
-    /// The row of the states at which those before step t begin.
+    /// The row at which those before step t begin.
     pub fn before(&self, t: usize) -> usize {
-        if t == 0 { self.initial() } else { self.now(t - 1) }
+        if t == 0 { 0 } else { self.now(t - 1) }
     }
 
-    /// The row of the states after row j's last step; the initial one of a row without steps.
+    /// The row of the state after row j's last step; the initial one of a row without steps.
     pub fn last(&self, j: usize) -> usize {
         self.before(self.lengths[j]) + j
-    }
-
-    /// The row at which the states before each row stand in the order of the rows; they do while no row ends.
-    pub fn all_before(&self) -> Option<usize> {
-        self.is_full().then(|| if self.runs_backwards() { self.batch } else { 0 })
     }
 
     /// The caller's row (of all T·B) behind row j of step t.

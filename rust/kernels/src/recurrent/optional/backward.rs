@@ -204,7 +204,7 @@ pub fn backward<T: Real>(
         }
     }
     let c_before = |row: usize| &cache.c[row * hidden..];
-    let c_rows = if cache.c_new.is_empty() { &cache.c[(steps.states() * hidden).min(cache.c.len())..] } else { &cache.c_new[..] };
+    let c_rows = if cache.c_new.is_empty() { &cache.c[(steps.batch * hidden).min(cache.c.len())..] } else { &cache.c_new[..] };
     if !gradients.peephole.is_empty() {
         let first = usize::from(!kind.coupled);
         for gate in 0..=first + 1 {

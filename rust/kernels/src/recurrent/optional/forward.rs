@@ -43,7 +43,7 @@ pub struct Cache<T> {
     pub(super) steps: Steps,
     /// `[rows, slots · H]`
     pub(super) gates: Scratch<T>,
-    /// h_0 in sorted order `[B, P]` and h `[rows, P]`, as [`Steps`] places states; c alike.
+    /// h_0 in sorted order `[B, P]`, then h `[rows, P]`; c alike.
     pub(super) h: Scratch<T>,
     pub(super) c: Scratch<T>,
     /// c before zoneout `[rows, H]`; empty where it is c.
@@ -71,7 +71,7 @@ impl<T: Real> Cache<T> {
         match slot {
             Some(slot) if !self.gates.is_empty() => self.steps.scatter(&self.gates[slot * hidden..], width, hidden, to, hidden),
             None if !self.c.is_empty() => {
-                self.steps.scatter(&self.c[self.steps.states() * hidden..], hidden, hidden, to, hidden);
+                self.steps.scatter(&self.c[self.steps.batch * hidden..], hidden, hidden, to, hidden);
             }
             _ => {}
         }
@@ -140,10 +140,8 @@ pub fn forward<T: Real>(
             }
         }
     };
-    sorted(with.h_0, state, &mut cache.h[steps.initial() * state..]);
-    if lstm {
-        sorted(with.c_0, hidden, &mut cache.c[steps.initial() * hidden..]);
-    }
+    sorted(with.h_0, state, &mut cache.h);
+    sorted(with.c_0, hidden, &mut cache.c);
     sorted(Some(with.mask), state, &mut cache.mask);
     for (index, keep, width) in [(0, &mut cache.keep_h, state), (1, &mut cache.keep_c, hidden)] {
         if keep.is_empty() {
@@ -226,7 +224,7 @@ pub fn forward<T: Real>(
             last.c[b * hidden..(b + 1) * hidden].copy_from_slice(&cache.c[row * hidden..(row + 1) * hidden]);
         }
     }
-    steps.scatter(&cache.h[steps.states() * state..], state, state, y, y_stride);
+    steps.scatter(&cache.h[steps.batch * state..], state, state, y, y_stride);
     Ok(cache)
 }
 
