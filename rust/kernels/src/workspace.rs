@@ -11,8 +11,8 @@ use weft_simd::Real;
 /// Alignment of every buffer: a cache line, and the widest vector.
 pub const ALIGNMENT: usize = 64;
 
-/// Buffers of at least this many bytes are aligned to huge pages and advise the kernel to use them. It does so late, if at all: the zeros have
-/// touched small pages by then. Advised before the zeros it does at once, which made no row faster beyond doubt (docs/benchmarks-amd.md).
+/// Buffers of at least this many bytes are mapped by themselves, aligned to huge pages, and advise the kernel to use them. Nothing touches
+/// their pages before a kernel does, so that what a size class has too much costs no memory.
 const HUGE: usize = 2 << 20;
 
 /// Aligned bytes that go back to the cache when dropped. Never uninitialised: fresh ones are zero, used ones hold old numbers.
@@ -79,6 +79,57 @@ fn layout(class: usize) -> Layout {
     Layout::from_size_align(class, alignment).expect("a buffer fits into the address space")
 }
 
+/// Zeros from the operating system or the allocator.
+fn fresh(class: usize) -> *mut u8 {
+    #[cfg(target_os = "linux")]
+    if class >= HUGE {
+        return map(class).unwrap_or_else(|| handle_alloc_error(layout(class)));
+    }
+    let layout = layout(class);
+    // SAFETY: the layout's size is not zero.
+    let pointer = unsafe { alloc_zeroed(layout) };
+    if pointer.is_null() {
+        handle_alloc_error(layout);
+    }
+    pointer
+}
+
+/// # Safety
+/// `pointer` came from [`fresh`] for this class, and is used no more.
+unsafe fn give_back(pointer: *mut u8, class: usize) {
+    #[cfg(target_os = "linux")]
+    if class >= HUGE {
+        // SAFETY: a mapping of `class` bytes begins here.
+        unsafe { libc::munmap(pointer.cast(), class) };
+        return;
+    }
+    // SAFETY: passed on to the caller.
+    unsafe { dealloc(pointer, layout(class)) };
+}
+
+/// Pages of zeros, the first at a multiple of [`HUGE`]; none if there are no more.
+#[cfg(target_os = "linux")]
+fn map(class: usize) -> Option<*mut u8> {
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: new mappings change no others; of this one, what lies before and behind the aligned bytes is given back at once. A class of
+    // this size is a multiple of the page size. The advice concerns our own pages; a kernel without huge pages says no, which changes nothing.
+    unsafe {
+        let first = libc::mmap(std::ptr::null_mut(), class + HUGE, access, kind, -1, 0);
+        if first == libc::MAP_FAILED {
+            return None;
+        }
+        let before = first.cast::<u8>().align_offset(HUGE);
+        let pointer = first.cast::<u8>().add(before);
+        for (from, bytes) in [(first.cast(), before), (pointer.add(class), HUGE - before)] {
+            if bytes > 0 {
+                libc::munmap(from.cast(), bytes);
+            }
+        }
+        libc::madvise(pointer.cast(), class, libc::MADV_HUGEPAGE);
+        Some(pointer)
+    }
+}
+
 impl Buffer {
     /// At least `bytes` bytes: zeros or old numbers.
     pub fn take(bytes: usize) -> Self {
@@ -91,20 +142,7 @@ impl Buffer {
             cache.bytes -= class;
             Some(free.remove(at).1)
         });
-        kept.unwrap_or_else(|| {
-            let layout = layout(class);
-            // SAFETY: the layout's size is not zero.
-            let pointer = unsafe { alloc_zeroed(layout) };
-            if pointer.is_null() {
-                handle_alloc_error(layout);
-            }
-            #[cfg(target_os = "linux")]
-            if class >= HUGE {
-                // SAFETY: advice on whole pages of our own allocation; a kernel without huge pages says no, which changes nothing.
-                unsafe { libc::madvise(pointer.cast(), class, libc::MADV_HUGEPAGE) };
-            }
-            Self { pointer, class }
-        })
+        kept.unwrap_or_else(|| Self { pointer: fresh(class), class })
     }
 
     /// The first byte.
@@ -113,8 +151,8 @@ impl Buffer {
     }
 
     fn free(self) {
-        // SAFETY: pointer and layout are those of the allocation, which ends here.
-        unsafe { dealloc(self.pointer, layout(self.class)) };
+        // SAFETY: pointer and class are those of the allocation, which ends here.
+        unsafe { give_back(self.pointer, self.class) };
         std::mem::forget(self);
     }
 }
