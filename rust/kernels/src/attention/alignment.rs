@@ -95,8 +95,12 @@ impl<T: Real> Kernel for SoftmaxRows<T> {
     }
 }
 
+/// What packing a source's keys and values costs beside a query's products with them, as measured: one query spends most of its time so.
+const PACKING: f64 = 12.0;
+
 fn in_batches(s: &Sizes, products: f64, f: impl Fn(Choice, usize) + Sync) {
-    let work = products * 2.0 * s.batch as f64 * (s.targets * s.sources) as f64 * (s.width + s.values) as f64;
+    let queries = products * s.targets as f64 + PACKING;
+    let work = queries * 2.0 * (s.batch * s.sources) as f64 * (s.width + s.values) as f64;
     let threads = threads_for(work).min(s.batch.max(1));
     let choice = chosen();
     parallel::run(threads, &|index| part(s.batch, threads, index).for_each(|b| f(choice, b)));
