@@ -44,8 +44,9 @@ pub struct WeightGradients<'a, T> {
 
 /// Gradients from those of the outputs.
 ///
-/// Buffers: x and y as the forward pass read and left them; dy like y, or empty for none; their rows begin `stride` apart. `last` are the gradients of h_n and c_n `[B, H]`, or
-/// absent. The cache's gates are overwritten and the cache is spent, unless `retain`, which works on a copy.
+/// Buffers: x and y as the forward pass read and left them; dy like y, or empty for none; the rows of both begin `stride` numbers apart.
+/// `last` are the gradients of h_n and c_n `[B, H]`, or absent. The cache's gates are overwritten and the cache is spent, unless `retain`,
+/// which works on a copy.
 pub fn backward<T: Real>(
     weights: &PackedWeights<T>,
     cache: &mut Cache<T>,

@@ -53,7 +53,7 @@ impl<T> Cache<T> {
 ///
 /// Buffers: x `[T, B, I]` (or `[B, T, I]`) is read; `initial` h0 and c0 `[B, H]` are read, zeros when absent; y holds T·B rows that begin
 /// `y_stride` numbers apart, of which the first H are written, zeros beyond a row's length; `last` is written. Rows of
-/// length 0 keep their initial state. With `training` the cache for [`super::backward`] comes back.
+/// length 0 keep their initial state. With `training` the cache for [`super::backward`] comes back, which asks for x and y as they are then.
 pub fn forward<T: Real>(
     weights: &PackedWeights<T>,
     layout: Layout<'_>,
