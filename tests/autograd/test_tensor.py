@@ -1,5 +1,7 @@
 """Tensor and tape: recording, views, generations, shapes."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,28 @@ def test_gradients_add_up_over_uses_and_calls():
     (x * x + 3.0 * x).backward()
     (x * 1.0).backward()
     assert x.grad.tolist() == [8.0]
+
+
+def test_blocks_of_no_grad_nest_and_belong_to_their_thread():
+    block, on = weft.no_grad(), weft.is_grad_enabled
+
+    def begun():
+        with weft.no_grad():
+            yield
+            yield
+
+    with ThreadPoolExecutor(1) as other:
+        with block, weft.enable_grad():
+            assert on()
+            with block:
+                assert not on() and other.submit(on).result()
+            assert on()
+        assert on()
+        generator = begun()
+        next(generator)
+        assert not on() and len(other.submit(list, generator).result()) == 1 and other.submit(on).result()
+        block.__exit__()
+        assert on()
 
 
 def test_no_grad_detach_and_leaves():

@@ -61,7 +61,8 @@ class _Recording(ContextDecorator):
 
     def __exit__(self, *_: object) -> None:
         mode = _mode
-        mode.recording = mode.around.pop()
+        # Nothing is left where a generator began the block in another thread.
+        mode.recording = mode.around.pop() if mode.around else True
 
 
 _NO_GRAD, _ENABLE_GRAD = _Recording(False), _Recording(True)
