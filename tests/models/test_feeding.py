@@ -75,3 +75,10 @@ def test_no_pass_is_counted_twice():
         native.recurrent_weight_gradients(weights, [cache, cache], [x, x], False)
     again = native.recurrent_weight_gradients(weights, [cache], [x], False)
     assert all((a == b).all() for a, b in zip(again, whole[3:], strict=True))
+    x, y = np.ones((2, 4, 3)), np.zeros((2, 4, 2))
+    _, _, cache = native.recurrent_forward(weights, x, False, None, False, None, None, y, 0, True)
+    with pytest.raises(weft.ShapeError, match=r"output gradient: expected shape \[2, 4, 2\], got \[1, 4, 2\]"):
+        native.recurrent_backward(weights, cache, x, y, y[:1], 0, None, None, 4, False, True, True, None, False)
+    native.recurrent_backward(weights, cache, x, y, y + 1, 0, None, None, 4, False, True, False, None, False)
+    with pytest.raises(weft.ConfigError, match="expected passes of one step"):
+        native.recurrent_weight_gradients(weights, [cache], [x], False)

@@ -46,11 +46,9 @@ class FedSource(NamedTuple):
 class _Step:
     """What a step keeps for its way back."""
 
-    #: What each layer read [1, B, ·], its cache, and what it said [1, B, H].
-    inputs: list[np.ndarray]
+    #: What went into each layer [1, B, ·], and out of the last [1, B, H].
+    between: list[np.ndarray]
     caches: list[Any]
-    outputs: list[np.ndarray]
-    output: np.ndarray
     query: np.ndarray
     weights: np.ndarray
     joined: np.ndarray
@@ -81,24 +79,22 @@ def decode_fed(
     batch, width = last.shape
     steps: list[_Step] = []
     for t in range(inputs.shape[1]):
-        read, caches, said = [], [], []
-        above = np.concatenate([inputs[:, t], last], 1)[None]
+        between, caches = [np.concatenate([inputs[:, t], last], 1)[None]], []
         for i, weights in enumerate(packed):
+            above = between[-1]
             output = empty((1, batch, width), above.dtype)
             h, c = states[0][i], states[1][i] if len(states) > 1 else None
             after = _native.recurrent_forward(weights, above, False, None, False, h, c, output, 0, recorded)
             for s, new in zip(states, after[:2], strict=False):
                 s[i] = new
-            read.append(above)
+            between.append(output)
             caches.append(after[2])
-            said.append(output)
-            above = output
-        top = above[0]
+        top = between[-1][0]
         asked = top if query is None else _times(top, query)
         context, looked = _native.attention_forward(asked[:, None], keys, values, energy, decoder.scale, source.lengths)
         joined = np.concatenate([context[:, 0], top], 1)
         last = _times(joined, combine, bias, "tanh")
-        steps.append(_Step(read, caches, said, top, asked, looked, joined, last))
+        steps.append(_Step(between, caches, asked, looked, joined, last))
     made = np.stack([s.made for s in steps], 1)
     after_all = [np.stack(s) for s in states]
     looks = wrap(np.concatenate([s.weights for s in steps], 1))
@@ -172,7 +168,7 @@ class _Back:
         """The gradient of what a layer read; those of its states take the places of those behind it."""
         dc = dh[1][i] if len(dh) > 1 else None
         dx, *d_before = _native.recurrent_backward(
-            self.packed[i], step.caches[i], step.inputs[i], step.outputs[i], dy[None], 0, dh[0][i], dc, len(dy),
+            self.packed[i], step.caches[i], step.between[i], step.between[i + 1], dy[None], 0, dh[0][i], dc, len(dy),
             self.with_bias[i], True, self.retain, None, self.retain,
         )  # fmt: skip
         for states, d in zip(dh, d_before, strict=False):
@@ -191,14 +187,14 @@ class _Back:
         looks = np.concatenate([s.weights for s in steps], 1).swapaxes(1, 2)
         found: list[np.ndarray | None] = [
             multiply(looks, np.stack(looked, 1)), sums["keys"], multiply(d.T, np.concatenate([s.joined for s in steps])), sum_array(d, [0]),
-            multiply(np.concatenate(asked).T, np.concatenate([s.output for s in steps])) if asked else None,
+            multiply(np.concatenate(asked).T, np.concatenate([s.between[-1][0] for s in steps])) if asked else None,
             None if self.energy is None else sums["energy"],
         ]  # fmt: skip
         for i, packed in enumerate(self.packed):
             if self.retain:
                 of_layer: list[Any] = [sums[i, name] for name in range(4)]
             else:
-                caches, inputs = [s.caches[i] for s in steps], [s.inputs[i] for s in steps]
+                caches, inputs = [s.caches[i] for s in steps], [s.between[i] for s in steps]
                 of_layer = _native.recurrent_weight_gradients(packed, caches, inputs, self.with_bias[i])
             found += of_layer if self.with_bias[i] else [*of_layer[:2], None, None]
         return found

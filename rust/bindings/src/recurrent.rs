@@ -396,8 +396,8 @@ fn weight_gradients<'py, T: Held>(
     Ok(out.into_iter().map(|a| a.into_any()).collect())
 }
 
-/// recurrent_weight_gradients(weights, caches, xs, with_bias) -> [dweight_ih, dweight_hh, dbias_ih, dbias_hh] of passes that went backward
-/// without them
+/// recurrent_weight_gradients(weights, caches, xs, with_bias) -> [dweight_ih, dweight_hh, dbias_ih, dbias_hh] of passes of one step that
+/// went backward without them
 #[pyfunction]
 #[pyo3(signature = (weights, caches, xs, with_bias))]
 fn recurrent_weight_gradients<'py>(
