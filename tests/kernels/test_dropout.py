@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 import weft
+from weft import _native
 from weft.nn import functional as F
+
+from reference.dropout import factors
 
 
 def test_shares_scale_and_backward_with_the_same_mask():
@@ -32,3 +35,41 @@ def test_every_call_has_its_own_mask_and_the_seed_brings_it_back():
     first, second = np.asarray(F.dropout(x)), np.asarray(F.dropout(x))
     weft.set_rng_state(state)
     assert (first != second).any() and (np.asarray(F.dropout(x)) == first).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [0, 1, 15, 63, 64, 65, 1000])
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.999])
+@pytest.mark.parametrize("key, stream", [(0, 1), (2**63 + 5, 2**40 + 3)])
+def test_the_mask_is_the_reference_s(dtype, n, p, key, stream):
+    x = np.arange(1, n + 1, dtype=dtype)
+    assert (_native.dropout(x, p, key, stream) == x * factors(n, p, key, stream).astype(dtype)).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_a_mask_does_not_depend_on_threads_or_on_what_follows(threads):
+    x = np.ones(300_007, np.float32)
+    weft.set_num_threads(1)
+    whole = _native.dropout(x, 0.3, 3, 4)
+    weft.set_num_threads(threads)
+    assert (_native.dropout(x, 0.3, 3, 4) == whole).all()
+    assert all((_native.dropout(x[:n], 0.3, 3, 4) == whole[:n]).all() for n in (1, 100, 4096, 299_999))
+
+
+def test_a_probability_is_a_multiple_of_a_65536th():
+    x = np.ones(100_000, np.float32)
+    assert (_native.dropout(x, 2**-18, 1, 1) == 1).all()
+    assert (_native.dropout(x, 1 - 2**-18, 1, 1) == 0).all()
+    assert _native.dropout(x, 0.1, 1, 1).max() == np.float32(65536 / (65536 - 6554))
+
+
+@pytest.mark.parametrize("p", [0.05, 0.5, 0.9])
+def test_numbers_fall_alone(p):
+    """Every place of a group with probability p, and no two of them together more often than by chance (5 standard deviations)."""
+    fallen = (_native.dropout(np.ones(64 * 20_000, np.float32), p, 11, 2) == 0).reshape(-1, 64).astype(np.float64)
+    deviation = np.sqrt(p * (1 - p) / len(fallen))
+    assert np.abs(fallen.mean(0) - p).max() < 5 * deviation
+    apart = (fallen - p).T @ (fallen - p) / len(fallen) / (p * (1 - p))
+    assert np.abs(apart - np.diag(np.diag(apart))).max() < 5 / np.sqrt(len(fallen))
+    following = ((fallen[1:] - p) * (fallen[:-1] - p)).mean(0) / (p * (1 - p))
+    assert np.abs(following).max() < 5 / np.sqrt(len(fallen))

@@ -58,7 +58,10 @@ def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Ten
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
-    """Zeroes elements with probability p and scales the others by 1 / (1 − p), in training (Srivastava et al. 2014)."""
+    """Zeroes elements with probability p and scales the others by 1 / (1 − p), in training (Srivastava et al. 2014).
+
+    p is rounded to a 65,536th.
+    """
     if not 0.0 <= p <= 1.0:
         raise range_error("dropout", "p", "a number from 0 to 1", p)
     a = as_tensor(input)

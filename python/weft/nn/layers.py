@@ -118,7 +118,10 @@ class Embedding(Module):
 
 
 class Dropout(Module):
-    """Zeroes elements with probability p in training and scales the others by 1 / (1 − p) (Srivastava et al. 2014)."""
+    """Zeroes elements with probability p in training and scales the others by 1 / (1 − p) (Srivastava et al. 2014).
+
+    p is rounded to a 65,536th.
+    """
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()

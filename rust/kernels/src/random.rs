@@ -1,4 +1,5 @@
-//! Random numbers by counters: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+//! Random numbers by counters: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), with 7 rounds for what
+//! dropout decides.
 //!
 //! A number is a pure function of (key, stream, index), so any thread may make any of them, and a mask can be made again in
 //! the backward pass instead of being kept.
@@ -18,15 +19,27 @@ const M0: u32 = 0xD251_1F53;
 const M1: u32 = 0xCD9E_8D57;
 const W0: u32 = 0x9E37_79B9;
 const W1: u32 = 0xBB67_AE85;
+const LOWER: u64 = u32::MAX as u64;
 
-/// One block of four 32-bit numbers.
+/// Rounds of what becomes a number: weights, orders, samples.
+const ROUNDS: usize = 10;
+/// Rounds of what is only compared with a probability: the fewest that pass BigCrush (Salmon et al. 2011).
+const ROUNDS_OF_DECISIONS: usize = 7;
+
+/// Blocks of four 32-bit numbers, those of `N` counters side by side: `[word][lane]`, each in the lower half of 64 bits.
+///
+/// What the upper halves hold is nobody's: a product takes the lower ones alone.
 #[inline(always)]
-pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    let ([mut c0, mut c1, mut c2, mut c3], [mut k0, mut k1]) = (counter, key);
-    for _ in 0..10 {
-        let p0 = M0 as u64 * c0 as u64;
-        let p1 = M1 as u64 * c2 as u64;
-        (c0, c1, c2, c3) = ((p1 >> 32) as u32 ^ c1 ^ k0, p1 as u32, (p0 >> 32) as u32 ^ c3 ^ k1, p0 as u32);
+fn philox<const N: usize>(counters: [[u64; N]; 4], [mut k0, mut k1]: [u32; 2], rounds: usize) -> [[u64; N]; 4] {
+    let [mut c0, mut c1, mut c2, mut c3] = counters;
+    for _ in 0..rounds {
+        for lane in 0..N {
+            let p0 = M0 as u64 * (c0[lane] & LOWER);
+            let p1 = M1 as u64 * (c2[lane] & LOWER);
+            c0[lane] = p1 >> 32 ^ c1[lane] ^ k0 as u64;
+            c2[lane] = p0 >> 32 ^ c3[lane] ^ k1 as u64;
+            (c1[lane], c3[lane]) = (p1, p0);
+        }
         k0 = k0.wrapping_add(W0);
         k1 = k1.wrapping_add(W1);
     }
@@ -34,17 +47,25 @@ pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 }
 
 impl Stream {
-    /// Four 32-bit numbers: those of indices `4·block` to `4·block + 3`.
+    /// The blocks of `N` counters.
     #[inline(always)]
-    pub fn block(self, block: u64) -> [u32; 4] {
-        let counter = [block as u32, (block >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32];
-        philox(counter, [self.key as u32, (self.key >> 32) as u32])
+    fn blocks<const N: usize>(self, counters: [u64; N], rounds: usize) -> [[u32; N]; 4] {
+        // Turned, not shifted: a compiler that knew the upper halves to be 0 would take the slow product of 64 bits.
+        let upper = |of: u64| of.rotate_right(32);
+        let words = [counters, counters.map(upper), [self.stream; N], [upper(self.stream); N]];
+        philox(words, [self.key as u32, upper(self.key) as u32], rounds).map(|words| words.map(|word| word as u32))
     }
 
-    /// The 32-bit number of an index.
+    /// Four 32-bit numbers: those of indices `4·block` to `4·block + 3`.
     #[inline(always)]
-    pub fn bits(self, index: u64) -> u32 {
-        self.block(index / 4)[(index % 4) as usize]
+    fn block(self, block: u64) -> [u32; 4] {
+        self.blocks([block], ROUNDS).map(|[word]| word)
+    }
+
+    /// Eight decisions of 16 bits of each of `N` counters: `[word][lane]`, two in a word.
+    #[inline(always)]
+    pub fn decisions<const N: usize>(self, counters: [u64; N]) -> [[u32; N]; 4] {
+        self.blocks(counters, ROUNDS_OF_DECISIONS)
     }
 
     /// A number in [0, 1) with 53 random bits; uses the pair of indices 2·index, 2·index + 1.
@@ -100,11 +121,26 @@ impl Stream {
 mod tests {
     use super::*;
 
-    /// Known answers published with the Random123 library (kat_vectors, philox4x32 10).
+    /// Known answers published with the Random123 library (kat_vectors, philox4x32 10 and 7).
     #[test]
     fn philox_gives_the_published_numbers() {
-        assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
-        assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+        let numbers = |counter: u32, key: u32, rounds| philox([[counter as u64]; 4], [key; 2], rounds).map(|[word]| word as u32);
+        assert_eq!(numbers(0, 0, 10), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(numbers(u32::MAX, u32::MAX, 10), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+        assert_eq!(numbers(0, 0, 7), [0x5f6f_b709, 0x0d89_3f64, 0x4f12_1f81, 0x4f73_0a48]);
+        assert_eq!(numbers(u32::MAX, u32::MAX, 7), [0x5207_ddc2, 0x4516_5e59, 0x4d8e_e751, 0x8c52_f662]);
+    }
+
+    #[test]
+    fn counters_side_by_side_give_what_each_gives_alone() {
+        let stream = Stream { key: 3 << 40 | 5, stream: 7 << 33 | 1 };
+        let counters = [0, 1, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 32) + 1, 1 << 63, u64::MAX];
+        let side_by_side = stream.decisions(counters);
+        for (lane, counter) in counters.into_iter().enumerate() {
+            let key = [stream.key as u32, (stream.key >> 32) as u32];
+            let words = [counter, counter >> 32, stream.stream, stream.stream >> 32].map(|word| [word & LOWER]);
+            assert_eq!(side_by_side.map(|words| words[lane]), philox(words, key, 7).map(|[word]| word as u32));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use crate::Real;
 use crate::dropout::Dropout;
 use crate::random::Stream;
+use std::array;
 use weft_simd::{Isa, Kernel};
 
 /// Keys of a row that share one block of random bits.
@@ -22,20 +23,13 @@ pub struct Keep<T> {
 
 impl<T: Real> Keep<T> {
     pub fn new(of: Dropout) -> Self {
-        let threshold = (of.p * 65536.0).round_ties_even() as u32;
-        let scale = if threshold >= 65536 { 0.0 } else { 65536.0 / f64::from(65536 - threshold) };
-        Self { stream: of.stream, threshold, scale: T::from_f64(scale) }
+        Self { stream: of.stream, threshold: of.threshold(), scale: T::from_f64(of.scale()) }
     }
 
-    /// The eight numbers of a block of bits.
+    /// The factors of a word's two decisions.
     #[inline(always)]
-    fn numbers(self, bits: [u32; 4]) -> [T; KEYS_A_BLOCK] {
-        let mut numbers = [T::ZERO; KEYS_A_BLOCK];
-        for (word, bits) in bits.into_iter().enumerate() {
-            numbers[2 * word] = if bits & 0xFFFF < self.threshold { T::ZERO } else { self.scale };
-            numbers[2 * word + 1] = if bits >> 16 < self.threshold { T::ZERO } else { self.scale };
-        }
-        numbers
+    fn factors(self, word: u32) -> [T; 2] {
+        [word & 0xFFFF, word >> 16].map(|bits| if bits < self.threshold { T::ZERO } else { self.scale })
     }
 }
 
@@ -55,8 +49,12 @@ impl<T: Real> Kernel for Row<'_, T> {
         let counter = self.counter + (self.first / KEYS_A_BLOCK) as u64;
         let mut numbers = [[T::ZERO; KEYS_A_BLOCK]; SIDE_BY_SIDE];
         for (group, to) in self.to.chunks_mut(SIDE_BY_SIDE * KEYS_A_BLOCK).enumerate() {
+            let first = counter + (group * SIDE_BY_SIDE) as u64;
+            let bits = self.keep.stream.decisions(array::from_fn::<_, SIDE_BY_SIDE, _>(|lane| first + lane as u64));
             for (lane, numbers) in numbers.iter_mut().enumerate() {
-                *numbers = self.keep.numbers(self.keep.stream.block(counter + (group * SIDE_BY_SIDE + lane) as u64));
+                for (numbers, words) in numbers.as_chunks_mut::<2>().0.iter_mut().zip(bits) {
+                    *numbers = self.keep.factors(words[lane]);
+                }
             }
             to.copy_from_slice(&numbers.as_flattened()[..to.len()]);
         }
@@ -83,20 +81,12 @@ impl<T: Real> Kernel for Columns<'_, T> {
         for block in 0..self.keys.div_ceil(KEYS_A_BLOCK) {
             let counter = self.counter + (self.first / KEYS_A_BLOCK + block) as u64;
             for group in (0..self.stride).step_by(SIDE_BY_SIDE) {
-                let mut bits = [[0; SIDE_BY_SIDE]; 4];
-                for lane in 0..SIDE_BY_SIDE {
-                    let four = self.keep.stream.block(counter + (group + lane) as u64 * self.row_counters);
-                    for (word, bits) in bits.iter_mut().enumerate() {
-                        bits[lane] = four[word];
-                    }
-                }
-                for (word, bits) in bits.iter().enumerate() {
+                let counters = array::from_fn::<_, SIDE_BY_SIDE, _>(|lane| counter + (group + lane) as u64 * self.row_counters);
+                for (word, words) in self.keep.stream.decisions(counters).into_iter().enumerate() {
                     for half in 0..2 {
                         let row = (block * KEYS_A_BLOCK + 2 * word + half) * self.stride + group;
-                        for (to, &bits) in self.to[row..row + SIDE_BY_SIDE].iter_mut().zip(bits) {
-                            let bits = if half == 0 { bits & 0xFFFF } else { bits >> 16 };
-                            *to = if bits < self.keep.threshold { T::ZERO } else { self.keep.scale };
-                        }
+                        let to = self.to[row..].first_chunk_mut().expect("a stride is a multiple of 16 rows");
+                        *to = words.map(|word| self.keep.factors(word)[half]);
                     }
                 }
             }
