@@ -161,3 +161,27 @@ def test_refusals():
         layer(np.zeros((4, 2, 28), np.float32), lengths=[5, 1])
     with pytest.raises(weft.ConfigError, match=r"\[gru\] hidden_size: expected a whole number of at least 1, got 0"):
         nn.GRU(3, 0)
+
+
+@pytest.mark.parametrize("make", LAYERS)
+@pytest.mark.parametrize("hidden, batch", [(64, 6), (128, 1), (136, 2), (136, 5), (256, 1), (256, 4)])
+def test_few_rows_whose_units_are_shared_out_give_the_same_bits(rng, make, hidden, batch):
+    layer = make(hidden, hidden)
+    x = rng.standard_normal((9, batch, hidden)).astype(np.float32)
+    g = weft.tensor(rng.standard_normal((9, batch, hidden)).astype(np.float32))
+
+    def run():
+        t = weft.tensor(x, requires_grad=True)
+        layer.zero_grad()
+        output, _ = layer(t)
+        output.backward(g)
+        with weft.no_grad():
+            inferred, _ = layer(t)
+        return [np.asarray(a).copy() for a in (output.detach(), inferred, t.grad, *(p.grad for p in layer.parameters()))]
+
+    weft.set_num_threads(1)
+    alone = run()
+    assert (alone[0] == alone[1]).all()
+    for threads in (2, 3, 7):
+        weft.set_num_threads(threads)
+        assert all((a == b).all() for a, b in zip(run(), alone, strict=True)), threads

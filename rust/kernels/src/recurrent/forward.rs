@@ -179,16 +179,25 @@ pub fn step<T: Real>(weights: &PackedWeights<T>, batch: usize, x: &[T], h: &mut 
     Ok(())
 }
 
+/// What of R a thread must read between two barriers to be worth them, a third of a microsecond from the second-level cache.
+const BYTES_TO_A_BARRIER: f64 = 3e4;
+/// The same for the arithmetic of several rows.
+const OPERATIONS_TO_A_BARRIER: f64 = 4e4;
+
 /// A thread's share: rows, panels, and where it waits if others have the same rows.
 type Part<'a> = &'a (dyn Fn(Range<usize>, Range<usize>, Option<&Presence<'_>>) + Sync);
 
 /// Who does what in a pass: threads take rows of the batch through all steps, without a barrier; or, where there are too few rows for
 /// that, panels of units through all steps, with a barrier at each. `numbers` are those of R; bits are the same.
 pub(super) fn run_cut(steps: &Steps, batch: usize, numbers: usize, size: usize, panels: usize, run: Part<'_>) {
-    let wanted = threads_for(2.0 * steps.rows() as f64 * numbers as f64);
+    let operations = 2.0 * steps.rows() as f64 * numbers as f64;
+    let wanted = threads_for(operations);
     let by_rows = wanted.min((batch / 4).max(1));
-    // One to three rows are worth the threads that reading R is, more rows those of their arithmetic.
-    let by_units = threads_for_bytes(numbers * size).min(panels).min(if batch < 4 { usize::MAX } else { wanted });
+    // Threads are woken once for all steps: one to three rows are worth those that reading R is, more rows those of their arithmetic.
+    let woken = if batch < 4 { threads_for_bytes(steps.steps * numbers * size) } else { wanted };
+    let between_barriers =
+        (numbers as f64 * size as f64 / BYTES_TO_A_BARRIER).max(operations / steps.steps as f64 / OPERATIONS_TO_A_BARRIER);
+    let by_units = (between_barriers as usize).min(woken).min(panels).max(1);
     // A thread of its own rows reads all of R at each step. What does not fit into its second-level cache is better shared out.
     let crowded = numbers * size > second_level() * 3 / 4;
     if (by_rows == 1 || crowded) && by_units > 1 {
