@@ -4,7 +4,8 @@
 
 $WEFT_DATA/timeseries/uea. JapaneseVowels: who says a vowel, 9 speakers, 7 to 29 steps of 12 numbers. BasicMotions: what a wrist does, 4
 classes, 100 steps of 6. ItalyPowerDemand: winter or summer by the 24 hours of a day, 67 days to learn from. No test series is looked at
-before the end: body, pool and size of the last were chosen by cross-validation on the 67 days. Three seeds.
+before the end: body, pool and size of the last were chosen by cross-validation on the 67 days. Twelve seeds, for one of BasicMotions' 40
+test series is 2.5 %.
 """
 
 import argparse
@@ -32,7 +33,7 @@ def main(arguments=None):
     parser.add_argument("--folder", type=Path, default=Path(os.environ.get("WEFT_DATA", "data")) / "timeseries/uea")
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--epochs", type=int, help="instead of what each set takes")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=12)
     options = parser.parse_args(arguments)
     found = {}
     print("| set | accuracy | time a seed |\n|---|---|---|", flush=True)
