@@ -10,7 +10,7 @@ use super::weights::{unpack_bias, unpack_gradient};
 use crate::error::{Error, check_length};
 use crate::matmul::tile::{TileArguments, tile_rows};
 use crate::matmul::{CHUNK, PackedMatrix, Panels, Right, Start, product};
-use crate::parallel::{Presence, Shared, part};
+use crate::parallel::{self, Presence, Shared, part};
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
 use std::ops::Range;
@@ -156,10 +156,14 @@ pub fn backward<T: Real>(
 /// h before each row of the gates, where rows end.
 fn states_before<T: Real>(steps: &Steps, h: &[T], hidden: usize) -> Scratch<T> {
     let mut before = scratch::<T>(steps.rows() * hidden);
-    for t in 0..steps.steps {
-        let (from, to, count) = (steps.before(t) * hidden, steps.first(t) * hidden, steps.active[t] * hidden);
-        before[to..to + count].copy_from_slice(&h[from..from + count]);
-    }
+    let shared = Shared(before.as_mut_ptr());
+    parallel::over_ranges(steps.steps, 2 * steps.rows() * hidden * size_of::<T>(), |range| {
+        for t in range {
+            let (from, to, count) = (steps.before(t) * hidden, steps.first(t) * hidden, steps.active[t] * hidden);
+            // SAFETY: every row of `before` belongs to one step, and every step to one thread.
+            unsafe { shared.slice(to..to + count) }.copy_from_slice(&h[from..from + count]);
+        }
+    });
     before
 }
 
