@@ -199,12 +199,7 @@ class Module:
 
     def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
         """Parameters by dotted name; one that is used twice comes once."""
-        seen: set[int] = set()
-        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
-            for name, p in module._parameters.items():
-                if p is not None and id(p) not in seen:
-                    seen.add(id(p))
-                    yield (f"{path}.{name}" if path else name), p
+        return self._registered("_parameters", prefix, recurse)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """All parameters."""
@@ -212,16 +207,20 @@ class Module:
 
     def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
         """Buffers by dotted name; one that is used twice comes once."""
-        seen: set[int] = set()
-        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
-            for name, b in module._buffers.items():
-                if b is not None and id(b) not in seen:
-                    seen.add(id(b))
-                    yield (f"{path}.{name}" if path else name), b
+        return self._registered("_buffers", prefix, recurse)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """All buffers."""
         yield from (b for _, b in self.named_buffers(recurse=recurse))
+
+    def _registered(self, registry: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+        """What stands in this registry of the modules, each thing once, by its first name."""
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
+            for name, found in getattr(module, registry).items():
+                if found is not None and id(found) not in seen:
+                    seen.add(id(found))
+                    yield (f"{path}.{name}" if path else name), found
 
     def _named_state(self) -> Iterator[tuple[str, Tensor]]:
         for path, module in self._paths(""):

@@ -199,7 +199,7 @@ pub(super) fn run_cut(steps: &Steps, batch: usize, numbers: usize, size: usize, 
         (numbers as f64 * size as f64 / BYTES_TO_A_BARRIER).max(operations / steps.steps as f64 / OPERATIONS_TO_A_BARRIER);
     let by_units = (between_barriers as usize).min(woken).min(panels).max(1);
     // A thread of its own rows reads all of R at each step. What does not fit into its second-level cache beside gates and states is better
-    // shared out: in one of 1 MiB a GRU of 256 units (three quarters of it) goes forward 1.03 to 1.14 times as fast, an LSTM of 192 (four
+    // shared out: in one of 1 MiB a GRU of 256 units (three quarters of it) goes forward 1.0 to 1.14 times as fast, an LSTM of 192 (four
     // sevenths) no faster and with gradients slower.
     let crowded = numbers * size > second_level() * 5 / 8;
     if (by_rows == 1 || crowded) && by_units > 1 {
