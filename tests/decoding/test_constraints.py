@@ -122,11 +122,14 @@ def test_models_keep_required_forbidden_and_prefix_together():
     alone = model.generate(TEXTS[1], beam=2, required=["b"], prefix="d", max_length=8)[0]
     assert alone.text == each[1][0].text and alone.logprob == each[1][0].logprob
     for arguments, text in (
-        ({"required": ["ab"], "forbidden": ["b"]}, "required and forbidden"),
+        ({"required": ["ab"], "forbidden": ["b"]}, r"required and forbidden: \['a', 'b'\] holds \['b'\], which must not occur"),
         ({"required": ["abc"], "max_length": 2}, "required: expected no more than max_length 2 tokens, got 3"),
         ({"min_length": 5, "max_length": 4}, "min_length: expected no more than max_length 4 tokens, got 5"),
         ({"prefix": "abc", "max_length": 2}, "prefix: expected no more than max_length 2"),
-        ({"prefix": "abc", "forbidden": ["b"]}, "prefix and forbidden"),
+        (
+            {"prefix": "abc", "forbidden": ["bc"]},
+            r"prefix and forbidden: \['a', 'b', 'c'\] holds \['b', 'c'\], which must not occur",
+        ),
         ({"required": ["x"]}, "required: expected tokens of the target vocabulary, got 'x'"),
         ({"required": ["a"], "temperature": 1.0}, "expected beam search"),
         ({"beam": 2, "stop": "never"}, "stop: expected one of 'full', 'bound'"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class Rules:
     `min_length`: the end is not said before so many tokens. `no_repeat_ngram`: no run of so many tokens occurs twice.
     `repetition_penalty`: log-probabilities of tokens said already are multiplied by it (Keskar et al. 2019, §4.1, on log-probabilities).
     `forbidden`: runs of tokens that must not occur. `prefix`: for each input the tokens it begins with. `required`: for each input runs
-    of tokens that must occur (beam search alone heeds them). `unknown`: whether <unk> may be said.
+    of tokens that must occur (beam search alone heeds them). `unknown`: whether <unk> may be said. `names`: what errors call the tokens.
     """
 
     min_length: int = 0
@@ -31,6 +31,7 @@ class Rules:
     prefix: tuple[tuple[int, ...], ...] | None = None
     required: tuple[tuple[tuple[int, ...], ...], ...] | None = None
     unknown: bool = False
+    names: Sequence[str] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.min_length < 0:
@@ -47,7 +48,8 @@ class Rules:
             for run in runs:
                 clash = [f for f in self.forbidden if any(run[i : i + len(f)] == f for i in range(len(run) - len(f) + 1))]
                 if clash:
-                    raise ConfigError(f"[decoding] required and forbidden: {run} holds {clash[0]}, which must not occur")
+                    text = f"{self._named(run)} holds {self._named(clash[0])}, which must not occur"
+                    raise ConfigError(f"[decoding] required and forbidden: {text}")
 
     def of(self, inputs: Sequence[int]) -> Rules:
         """The rules for some of the inputs."""
@@ -69,7 +71,11 @@ class Rules:
                     raise ConfigError(f"[generate] {name}: expected no more than max_length {limit} tokens, got {length}")
             for run in self.forbidden:
                 if any(begin[k : k + len(run)] == run for k in range(len(begin) - len(run) + 1)):
-                    raise ConfigError(f"[generate] prefix and forbidden: {begin} holds {run}, which must not occur")
+                    text = f"{self._named(begin)} holds {self._named(run)}, which must not occur"
+                    raise ConfigError(f"[generate] prefix and forbidden: {text}")
+
+    def _named(self, run: Tokens) -> list[int] | list[str]:
+        return list(run) if self.names is None else [self.names[t] for t in run]
 
     def apply(self, scores: np.ndarray, said: Tokens, index: int) -> None:
         """Changes the log-probabilities [V] of what follows `said`, in place; `index`: which input."""

@@ -91,7 +91,7 @@ class Generation:
             min_length, no_repeat_ngram, repetition_penalty, tuple(self._known("forbidden", text) for text in forbidden),
             tuple(self._known("prefix", text) for text in begins) if prefix is not None else None,
             tuple(tuple(self._known("required", text) for text in some) for some in wishes) if len(required) else None,
-            copy_unknown,
+            copy_unknown, self.target_vocabulary.tokens,
         )  # fmt: skip
         numbers: list[Any] = [self.source_vocabulary.encode(text) for text in texts]
         limits = [self._limit(n, max_length) for n in numbers]
