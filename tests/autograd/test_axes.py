@@ -92,3 +92,15 @@ def test_infinite_gradients_come_without_warnings(recwarn):
 
 def test_two_vectors(rng):
     check_operation(lambda x, y: x @ y, lambda x, y: x @ y, {"x": rng.standard_normal(5), "y": rng.standard_normal(5)})
+
+
+@pytest.mark.parametrize("call", ["max", "min", "argmax", "argmin"])
+def test_nothing_has_no_extreme(call):
+    with pytest.raises(
+        weft.errors.ShapeError, match=rf"\[{call}\] input: expected at least one number along axis 1, got \[2, 0\]"
+    ):
+        getattr(weft.zeros(2, 0), call)(1)
+    with pytest.raises(weft.errors.ShapeError, match=rf"\[{call}\] input: expected at least one number, got \[0\]"):
+        getattr(weft.zeros(0), call)()
+    found = getattr(weft.zeros(0, 2), call)(1)
+    assert (found if call.startswith("arg") else found[0]).shape == (0,)

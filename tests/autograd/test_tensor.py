@@ -193,6 +193,26 @@ def test_shapes(rng):
         check_operation(f, g, x)
 
 
+@pytest.mark.parametrize(
+    "left, right",
+    [
+        ((2, 3, 0), (0, 4)),
+        ((2, 3, 4), (4, 0)),
+        ((2, 1, 3, 0), (5, 0, 4)),
+        ((0, 2, 3), (0, 3, 4)),
+        ((2, 0, 3, 4), (4, 5)),
+        ((0,), (0, 3)),
+    ],
+)
+def test_products_of_nothing_are_numpys(left, right):
+    a, b = weft.zeros(*left, requires_grad=True), weft.zeros(*right, requires_grad=True)
+    product = a @ b
+    product.sum().backward()
+    wished = np.zeros(left, np.float32) @ np.zeros(right, np.float32)
+    np.testing.assert_array_equal(product.detach(), wished)
+    assert product.shape == wished.shape and a.grad.shape == left and b.grad.shape == right
+
+
 def test_refusals():
     x = weft.tensor([[1.0, 2.0]])
     with pytest.raises(weft.ShapeError, match=r"\[reshape\] expected 2 elements, got shape \[3\] for \[1, 2\]"):

@@ -131,6 +131,7 @@ def test_vision_transformer(tmp_path, rng, pool):
         optimizer.step()
     assert (model.predict(x) == y).mean() > 0.95
     assert (np.asarray(model(x[:, None]).detach()) == np.asarray(model(x).detach())).all()
+    assert model(x[:0]).shape == (0, 4)
     if pool == "class":
         looked = model.class_attention(x[:3])
         assert looked.shape == (3, 2, 2, 2) and (looked.sum((2, 3)) < 1).all() and (looked > 0).all()

@@ -99,6 +99,50 @@ def test_scaled_dot_product_attention_follows_its_equation(rng, causal):
     check_operation(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal), plain, inputs)
 
 
+@pytest.mark.parametrize("rotary, causal", [(None, True), (100.0, False), (100.0, True)])
+def test_weights_of_chosen_heads_and_rotary_positions(rng, rotary, causal):
+    heads, rows = [1, 0], [2, -3]
+
+    def turned(x):
+        if rotary is None:
+            return x
+        turn = np.arange(x.shape[-2])[:, None] * rotary ** (-np.arange(0, x.shape[-1], 2) / x.shape[-1])
+        pairs = (x[..., 0::2] + 1j * x[..., 1::2]) * np.exp(1j * turn)
+        return np.stack([pairs.real, pairs.imag], -1).reshape(x.shape)
+
+    def plain(q, k, v):
+        scores = turned(q) @ np.swapaxes(turned(k), -1, -2) / np.sqrt(q.shape[-1])
+        weights = reference.softmax(np.where(np.tri(3, 5, dtype=bool) | (not causal), scores, -np.inf))
+        return np.concatenate([(weights @ v).ravel(), weights[:, heads][:, :, rows].ravel()])
+
+    def both(q, k, v):
+        y, w = F.scaled_dot_product_attention(q, k, v, is_causal=causal, rotary=rotary, weights_of=(heads, rows))
+        return weft.cat([y.reshape(-1), w.reshape(-1)])
+
+    shapes = {"q": (2, 2, 3, 4), "k": (2, 2, 5, 4), "v": (2, 2, 5, 3)}
+    inputs = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    check_operation(both, plain, inputs)
+    # Without an axis of batches, without one of heads, and nobody there.
+    q, k, v = inputs.values()
+    call = F.scaled_dot_product_attention
+    y, w = call(q, k, v, rotary=rotary, weights_of=([1], [0]))
+    for part, chosen in ((np.s_[0], [1]), (np.s_[0, 1], [0])):
+        found = call(q[part], k[part], v[part], rotary=rotary, weights_of=(chosen, [0]))
+        assert (np.asarray(found[0]) == np.asarray(y)[part]).all() and (np.asarray(found[1]) == np.asarray(w)[0]).all()
+        assert (np.asarray(call(q[part], k[part], v[part], rotary=rotary)) == np.asarray(found[0])).all()
+    assert call(q[:0], k[:0], v[:0], rotary=rotary, weights_of=([1], [0]))[1].shape == (0, 1, 1, 5)
+
+
+def test_a_layer_tells_the_weights_of_chosen_heads(rng):
+    layer = nn.MultiheadAttention(8, 4, batch_first=True, rotary=50.0)
+    x = weft.randn(2, 6, 8)
+    output, every = layer(x, x, x, average_attn_weights=False)
+    same, some = layer(x, x, x, weights_of=([3, -4], [5, 1]))
+    assert (np.asarray(same.detach()) == np.asarray(output.detach())).all()
+    np.testing.assert_array_equal(some.detach(), np.asarray(every.detach())[:, [3, 0]][:, :, [5, 1]])
+    assert layer(x[:0], x[:0], x[:0])[0].shape == (0, 6, 8)
+
+
 def test_properties(rng):
     q, k, v = (rng.standard_normal((2, 4, 6, 8)).astype(np.float32) for _ in range(3))
     base = np.asarray(F.scaled_dot_product_attention(q, k, v, is_causal=True))
@@ -176,6 +220,13 @@ MISUSE = [
         r"lengths: expected whole numbers, got float32",
     ),
     (lambda: F.scaled_dot_product_attention(X, X, X, np.ones((2, 2), bool), is_causal=True), r"is_causal: expected no attn_mask"),
+    (lambda: F.scaled_dot_product_attention(X, X, X, weights_of=([3], [0])), r"weights_of heads: expected whole numbers below 3"),
+    (lambda: F.scaled_dot_product_attention(X, X, X, weights_of=([0], [2])), r"weights_of rows: expected whole numbers below 2"),
+    (
+        lambda: F.scaled_dot_product_attention(X[..., :3], X[..., :3], X, rotary=10.0),
+        r"rotary: expected a positive base and an even",
+    ),
+    (lambda: F.scaled_dot_product_attention(X, X, X, rotary=0.0), r"rotary: expected a positive base"),
     (lambda: F.scaled_dot_product_attention(X, X[..., :4], X), r"expected query \[L, E\]"),
     (
         lambda: nn.TransformerEncoderLayer(8, 2, activation="selu"),

@@ -45,7 +45,7 @@ def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _matrices(x: np.ndarray, batch: tuple[int, ...]) -> np.ndarray:
     """A stack [batches, rows, columns]; axes that are swapped stay a view where the leading axes allow it."""
     x = np.broadcast_to(x, batch + x.shape[-2:])
-    return x.reshape((-1,) + x.shape[-2:]) if len(batch) != 1 else x
+    return x.reshape((math.prod(batch), *x.shape[-2:])) if len(batch) != 1 else x
 
 
 def matmul(a: Any, b: Any) -> Tensor:
@@ -64,11 +64,11 @@ def matmul(a: Any, b: Any) -> Tensor:
     x, y = a._array, b._array
     if b.ndim == 2:
         # A stack times one matrix is one product.
-        rows = x.reshape(-1, x.shape[-1]) if a.ndim != 2 else x
+        rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) if a.ndim != 2 else x
         result = multiply(rows, y).reshape(x.shape[:-1] + (y.shape[1],))
 
         def rule(g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            flat = g.reshape(-1, g.shape[-1])
+            flat = g.reshape(len(rows), y.shape[1])
             return multiply(flat, y.T).reshape(x.shape), multiply(rows.T, flat)
 
         return record("matmul", result, (a, b), rule)

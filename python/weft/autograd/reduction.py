@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import _native
+from ..errors import shape_error
 from .axes import Axis, one_axis, some_axes
 from .buffers import contiguous
 from .tensor import Tensor, record
@@ -104,7 +105,9 @@ def log_sum_exp(a: Tensor, dim: Axis, keepdim: bool = False) -> Tensor:
 def extreme(a: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor | Extreme:
     """Maximum or minimum. Over all axes ties share the gradient; over one axis the first of them gets it."""
     x, name = a._array, "max" if largest else "min"
-    if dim is None:
+    axis = None if dim is None else one_axis(name, dim, a.ndim)
+    _check_some(name, x, axis)
+    if axis is None:
         value = (np.max if largest else np.min)(x)
 
         def spread(g: np.ndarray) -> tuple[np.ndarray]:
@@ -112,7 +115,6 @@ def extreme(a: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor 
             return (np.where(ties, g / g.dtype.type(np.count_nonzero(ties)), g.dtype.type(0)),)
 
         return record(name, np.asarray(value), (a,), spread)
-    axis = one_axis(name, dim, a.ndim)
     if not a.ndim:
         return Extreme(a.clone(), Tensor(np.zeros((), np.int64)))
     indices = np.expand_dims((np.argmax if largest else np.argmin)(x, axis=axis), axis)
@@ -130,9 +132,16 @@ def extreme(a: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor 
     return Extreme(record(name, values, (a,), rule), Tensor(where))
 
 
+def _check_some(name: str, x: np.ndarray, axis: int | None) -> None:
+    if not (x.size if axis is None or not x.ndim else x.shape[axis]):
+        raise shape_error(name, "input", "at least one number" + ("" if axis is None else f" along axis {axis}"), x.shape)
+
+
 def place(a: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor:
     """Where the maximum or minimum stands, of all elements or along an axis; the first of equal ones."""
-    axis = None if dim is None else one_axis("argmax" if largest else "argmin", dim, a.ndim)
+    name = "argmax" if largest else "argmin"
+    axis = None if dim is None else one_axis(name, dim, a.ndim)
+    _check_some(name, a._array, axis)
     return Tensor((np.argmax if largest else np.argmin)(a._array, axis=axis if a.ndim else None, keepdims=keepdim))
 
 

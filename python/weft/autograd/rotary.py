@@ -32,8 +32,8 @@ def turned(x: np.ndarray, columns: int, width: int, base: float, time: int, star
         tables = [t[None] if time == 1 else t[:, None] for t in angles(steps, width, base, start)]
     cos, sin = (t[:, :, None].astype(x.dtype) for t in tables)
     sin = -sin if back else sin
-    parts = x[..., :columns].reshape(x.shape[:2] + (-1, width // 2, 2))
-    to = result[..., :columns].reshape(x.shape[:2] + (-1, width // 2, 2))
+    pairs_of_heads = (*x.shape[:2], columns // width, width // 2, 2)
+    parts, to = x[..., :columns].reshape(pairs_of_heads), result[..., :columns].reshape(pairs_of_heads)
     even, odd = parts[..., 0], parts[..., 1]
     to[..., 0] = even * cos - odd * sin
     to[..., 1] = odd * cos + even * sin

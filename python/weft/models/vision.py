@@ -85,7 +85,7 @@ class VisionTransformer(Model):
             raise shape_error("vision", "images", f"shape [B, {self.channels}, {height}, {width}]", x.shape)
         (down, across), (rows, columns) = self.grid, self.patch
         x = x.reshape(len(x), self.channels, down, rows, across, columns).transpose(0, 2, 4, 1, 3, 5)
-        return np.ascontiguousarray(x).reshape(len(x), down * across, -1)
+        return np.ascontiguousarray(x).reshape(len(x), down * across, self.channels * rows * columns)
 
     def tokens(self, images: Any) -> Tensor:
         """What the encoder reads [B, tokens, hidden]."""
@@ -124,4 +124,4 @@ class VisionTransformer(Model):
             attention = blocks[index].self_attn
             _, weights = attention(x, x, x, weights_of=(range(attention.num_heads), [0]))
         assert weights is not None
-        return weights.numpy()[:, :, 0, 1:].reshape(x.shape[0], -1, *self.grid)
+        return weights.numpy()[:, :, 0, 1:].reshape(x.shape[0], attention.num_heads, *self.grid)

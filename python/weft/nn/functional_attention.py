@@ -36,20 +36,29 @@ def scaled_dot_product_attention(
     lengths: Any = None,
     key_lengths: Any = None,
     window: int | None = None,
-) -> Tensor:
+    rotary: float | None = None,
+    weights_of: tuple[Sequence[int], Sequence[int]] | None = None,
+) -> Any:
     """softmax(query · keyᵀ · scale + mask) · value (Vaswani et al. 2017, eq. 1), as torch's function of this name.
 
     query [..., L, E], key [..., S, E], value [..., S, Ev] → [..., L, Ev]; `scale` 1/√E by default. `attn_mask` [..., L, S]: bool, True
     where attention is allowed, or numbers that are added. `is_causal`: row i sees keys 0 to i (the upper left corner). `dropout_p`: weights
     fall with this probability, always. `enable_gqa`: fewer heads (axis −3) in key and value than in the query. `key_lengths` [B], for four
     axes: keys beyond are never read; `lengths` [B]: queries beyond give zeros and are no work. `window`: row i sees keys less than this far
-    from i. A row without any key gives zeros.
+    from i. `rotary`: the base of rotary positions (10000 in Su et al. 2021, eq. 34), which turn query and key; E is even. A row without any
+    key gives zeros.
+
+    `weights_of=(heads, rows)`: also the weights [..., heads, rows, S] of these heads (axis −3; one head where there is no such axis) and
+    rows, after dropout, at a cost in proportion: a tuple comes back.
 
     Scores are computed in blocks by online softmax (Dao et al. 2022), forward and backward: memory grows with L + S, not L · S.
 
     >>> q = weft.randn(2, 4, 8)
     >>> weft.nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True).shape
     (2, 4, 8)
+    >>> output, weights = weft.nn.functional.scaled_dot_product_attention(q, q, q, weights_of=([1], [0, 3]))
+    >>> output.shape, weights.shape
+    ((2, 4, 8), (1, 2, 4))
     """
     q, k, v = _checked(query, key, value, dropout_p)
     if attn_mask is not None and is_causal:
@@ -73,26 +82,43 @@ def scaled_dot_product_attention(
         q, k, v = (_widened_to(t, batch + t.shape[-2:]) for t in (q, k, v))
         leading = batch
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
+    if rotary is not None:
+        q, k = _turned(q, rotary), _turned(k, rotary)
+    chosen = None
+    if weights_of is not None:
+        present = leading[-1] if leading else 1
+        rows = _picked("attention", "rows", weights_of[1], q.shape[-2])
+        chosen = Chosen(_picked("attention", "heads", weights_of[0], present), rows, False)
     mask = as_tensor(attn_mask) if attn_mask is not None else None
     if mask is not None and mask.dtype == np.bool_:
         mask = Tensor(~mask._array)
     scores = (*leading, q.shape[-2], k.shape[-2])
     if mask is not None and mask.requires_grad:
-        if lengths is not None or key_lengths is not None or window is not None or enable_gqa:
-            raise ConfigError("[attention] attn_mask: expected no lengths, window or enable_gqa beside a mask that learns")
+        if any(given is not None for given in (lengths, key_lengths, window, weights_of)) or enable_gqa:
+            raise ConfigError(
+                "[attention] attn_mask: expected no lengths, window, weights_of or enable_gqa beside a mask that learns"
+            )
         return _stored(q, k, v, [mask], dropout_p, scale)[0]
     biases = [] if mask is None else [_bias(mask, scores, q.dtype)]
     # Leading axes become the batch; the last of them the heads.
     split = len(leading) - 1 if leading else 0
-    four = [t.reshape((math.prod(t.shape[:split]), -1) + t.shape[-2:] if leading else (1, 1) + t.shape) for t in (q, k, v)]
+    four = [t.reshape((math.prod(t.shape[:split]), *t.shape[split:]) if leading else (1, 1, *t.shape)) for t in (q, k, v)]
     sizes = four[0].shape[:2]
     biases = [_reshaped(b, leading, sizes) for b in biases]
     there = _lengths("attention", lengths, sizes[0], q.shape[-2])
     key_ends = _lengths("attention", key_lengths, sizes[0], k.shape[-2])
     parts = tuple(Part(i, 0, t.shape[1], t.shape[3]) for i, t in enumerate(four))
     options = Options(scale, is_causal, window, key_ends, there, None, tuple(biases), _drawn(dropout_p))
-    context, _ = attend(four, Layout("heads", (parts[0], parts[1], parts[2])), options)
-    return context.reshape((*leading, q.shape[-2], v.shape[-1]))
+    context, weights = attend(four, Layout("heads", (parts[0], parts[1], parts[2])), options, chosen)
+    context = context.reshape((*leading, q.shape[-2], v.shape[-1]))
+    return context if weights is None else (context, weights.reshape((*leading[:-1], *weights.shape[1:])))
+
+
+def _turned(t: Tensor, base: float) -> Tensor:
+    width = t.shape[-1]
+    if not width or width % 2 or not base > 0:
+        raise ConfigError(f"[attention] rotary: expected a positive base and an even width of a head, got {base}, {width}")
+    return rotate(t.reshape((math.prod(t.shape[:-2]), *t.shape[-2:])), width, width, base, 1).reshape(t.shape)
 
 
 def _widened_to(t: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -255,7 +281,7 @@ def multi_head(
     scale = 1.0 / math.sqrt(width // num_heads)
     chosen = None
     if weights_of is not None:
-        chosen = Chosen(_picked("heads", weights_of[0], num_heads), _picked("rows", weights_of[1], rows), False)
+        chosen = Chosen(_picked(WHO, "heads", weights_of[0], num_heads), _picked(WHO, "rows", weights_of[1], rows), False)
     elif need_weights:
         chosen = Chosen(range(num_heads), range(rows), average)
     weights: Tensor | None
@@ -283,10 +309,10 @@ def _by_operations(
     return context.reshape((*context.shape[:2], -1)), weights.mean(1) if average else weights
 
 
-def _picked(name: str, numbers: Sequence[int], bound: int) -> list[int]:
+def _picked(who: str, name: str, numbers: Sequence[int], bound: int) -> list[int]:
     picked = [int(n) for n in numbers]
     if any(not -bound <= n < bound for n in picked):
-        raise range_error(WHO, f"weights_of {name}", f"whole numbers below {bound}", picked)
+        raise range_error(who, f"weights_of {name}", f"whole numbers below {bound}", picked)
     return [n % bound for n in picked]
 
 
