@@ -75,6 +75,9 @@ def test_regressor(tmp_path):
     assert model.score(inputs, targets) > 0.9 and history.epochs[-1].metrics["rmse"] < 3
     said = model.predict(inputs)
     assert said.shape == (len(inputs), 2) and (model.predict(inputs[4:5])[0] == said[4]).all()
+    assert np.isnan(model.score([], []))
+    with pytest.raises(weft.ShapeError, match=r"\[regressor\] targets: expected shape \[2, 2\], got \[2\]"):
+        model.score(inputs[:2], [1.0, 2.0])
     model.save(tmp_path / "run")
     assert (models.load(tmp_path / "run").predict(inputs) == said).all()
 

@@ -111,3 +111,12 @@ def test_what_is_no_pair_is_named(wrong):
     ):
         with pytest.raises(weft.DataError, match=r"\[pairs\] pair 2: expected a source and a target, got"):
             call()
+    for text in (3, [0.5], None):
+        with pytest.raises(
+            weft.DataError, match=r"\[vocabulary\] text: expected a string, or a list of tokens or whole numbers, got"
+        ):
+            model.score([("ab", text)])
+    with pytest.raises(
+        weft.DataError, match=r"\[generate\] expected a text, a list of tokens or numbers, or a list of such, got 3"
+    ):
+        model.generate(3)

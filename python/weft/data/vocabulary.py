@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import index
 from typing import Any
 
-from ..errors import choice_error, range_error
+from ..errors import DataError, choice_error, range_error
 
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
@@ -19,7 +20,12 @@ def tokenize(text: Any, kind: str) -> list[str]:
     if kind not in TOKENS:
         raise choice_error("data", "tokens", TOKENS, kind)
     if not isinstance(text, str):
-        return [t if isinstance(t, str) else str(int(t)) for t in text]
+        try:
+            return [t if isinstance(t, str) else str(index(t)) for t in text]
+        except TypeError:
+            raise DataError(
+                f"[vocabulary] text: expected a string, or a list of tokens or whole numbers, got {text!r:.60}"
+            ) from None
     return list(text) if kind == "character" else text.split()
 
 

@@ -14,7 +14,7 @@ from ..data.features import Features
 from ..data.kinds import make_reading
 from ..data.labelled import Labelled, Labels, check_inputs, plain, split_labelled
 from ..data.vocabulary import Vocabulary
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, shape_error
 from ..nn import functional as F
 from .evaluation import Measured, validation_loss
 from .labelled import LabelledBatch, LabelledModel
@@ -249,10 +249,13 @@ class SequenceRegressor(LabelledModel):
         return found * self.deviation.numpy() + self.mean.numpy()
 
     def score(self, inputs: Sequence[Any], targets: Sequence[Any]) -> float:
-        """R²: 1 is perfect, 0 is what the mean of the targets gives."""
-        return _explained(self.predict(inputs), np.asarray(targets, np.float64).reshape(len(inputs), -1))
+        """R²: 1 is perfect, 0 is what the mean of the targets gives, NaN where they do not differ."""
+        wished = np.asarray(targets, np.float64)
+        if wished.size != len(inputs) * self.targets:
+            raise shape_error("regressor", "targets", f"shape [{len(inputs)}, {self.targets}]", wished.shape)
+        return _explained(self.predict(inputs), wished.reshape(len(inputs), self.targets))
 
 
 def _explained(said: np.ndarray, wished: np.ndarray) -> float:
-    spread = ((wished - wished.mean(0)) ** 2).sum()
+    spread = ((wished - wished.mean(0)) ** 2).sum() if len(wished) else 0.0
     return float(1.0 - ((wished - said) ** 2).sum() / spread) if spread else float("nan")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from ..data.features import Features
 from ..data.vocabulary import END, START, UNKNOWN, Vocabulary
 from ..decoding import Ranking, Result, Rules, Strategy
 from ..decoding.rules import bar
-from ..errors import ConfigError, range_error
+from ..errors import ConfigError, DataError, range_error
 
 
 class Generation:
@@ -114,6 +114,8 @@ class Generation:
         """Whether this is one text (or list of tokens, or array) and not several."""
         if isinstance(text, (str, np.ndarray)):
             return True
+        if not isinstance(text, Iterable):
+            raise DataError(f"[generate] expected a text, a list of tokens or numbers, or a list of such, got {text!r:.60}")
         first = next(iter(text), None)
         return isinstance(first, (int, np.integer))
 
