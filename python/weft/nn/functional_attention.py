@@ -116,8 +116,7 @@ def scaled_dot_product_attention(
 
 def _turned(t: Tensor, base: float) -> Tensor:
     width = t.shape[-1]
-    if not width or width % 2 or not base > 0:
-        raise ConfigError(f"[attention] rotary: expected a positive base and an even width of a head, got {base}, {width}")
+    check_rotary("attention", base, width)
     return rotate(t.reshape((math.prod(t.shape[:-2]), *t.shape[-2:])), width, width, base, 1).reshape(t.shape)
 
 
@@ -155,6 +154,12 @@ def check_window(window: int | None) -> None:
     """Refuses windows that hold no key."""
     if window is not None and (isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 1):
         raise range_error("attention", "window", "a whole number from 1", window)
+
+
+def check_rotary(who: str, base: float | None, width: int) -> None:
+    """Refuses positions that cannot turn pairs of columns."""
+    if base is not None and (width < 2 or width % 2 or not base > 0):
+        raise ConfigError(f"[{who}] rotary: expected a positive base and an even width of a head, got {base}, {width}")
 
 
 def _lengths(who: str, lengths: Any, batch: int, most: int) -> np.ndarray | None:

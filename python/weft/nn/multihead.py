@@ -12,7 +12,7 @@ from ..autograd.rotary import rotate
 from ..errors import ConfigError, range_error
 from . import init
 from .cache import Cached, Memory, gathered, split_heads
-from .functional_attention import Projections, as_inputs, multi_head, unbatched
+from .functional_attention import Projections, as_inputs, check_rotary, multi_head, unbatched
 from .layers import Linear, check_device, check_size, new_parameter
 from .module import Module
 
@@ -66,10 +66,7 @@ class MultiheadAttention(Module):
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
         self.kdim, self.vdim = embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim
         self.head_dim, self.add_zero_attn = embed_dim // num_heads, add_zero_attn
-        if rotary is not None and (self.head_dim % 2 or rotary <= 0):
-            raise ConfigError(
-                f"[{who}] rotary: expected a positive base and an even width of a head, got {rotary}, {self.head_dim}"
-            )
+        check_rotary(who, rotary, self.head_dim)
         self.rotary = rotary
         self._one = self.kdim == self.vdim == embed_dim
         shapes = {"q_proj_weight": embed_dim, "k_proj_weight": self.kdim, "v_proj_weight": self.vdim}
