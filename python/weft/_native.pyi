@@ -240,6 +240,7 @@ def optional_backward(
     weights: OptionalWeights,
     cache: OptionalCache,
     x: _Array,
+    y: _Array,
     dy: _Array | None,
     offset: int,
     dh_n: _Array | None,

@@ -116,7 +116,7 @@ def recurrent_with_options(
             dh, dc = last[i], last[count + i] if with_c else None
             dh, dc = (None if d is None else contiguous(d) for d in (dh, dc))
             one, dh_0, dc_0, *gradients = _native.optional_backward(
-                weights[i], caches[i], array, dy, i * state, dh, dc, batch, shapes[i], needs_x, dx, retain
+                weights[i], caches[i], array, output, dy, i * state, dh, dc, batch, shapes[i], needs_x, dx, retain
             )
             if not retain:
                 caches[i] = None  # its memory is the next direction's

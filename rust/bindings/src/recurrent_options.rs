@@ -213,6 +213,7 @@ fn backward<'py, T: Held>(
     weights: &OptionalWeights,
     cache: &OptionalCache,
     x: &Untyped<'py>,
+    y: &Untyped<'py>,
     dy: Maybe<'_, 'py>,
     offset: usize,
     [dh, dc]: [Maybe<'_, 'py>; 2],
@@ -226,14 +227,17 @@ fn backward<'py, T: Held>(
     let cache = T::cache(&cache.0).ok_or_else(|| other_dtype(py))?;
     let (kind, size) = (packed.kind(), shape(x));
     let rows = size[0] * size[1];
-    let stride = dy.map_or(0, |d| shape(d)[2]);
+    let stride = shape(y)[2];
+    if let Some(dy) = dy.filter(|dy| shape(dy) != shape(y)) {
+        let text = format!("[recurrent] output gradient: expected shape {:?}, got {:?}", shape(y), shape(dy));
+        return Err(named(py, "ShapeError", text));
+    }
     let x = read::<T>("input", x)?;
     let x = slice(py, "input", &x)?;
-    let dy = Borrowed::<T>::new("dy", dy)?;
-    let dy = match dy.maybe(py)? {
-        Some(d) if rows > 0 => &d[offset..offset + (rows - 1) * stride + kind.state],
-        _ => &[],
-    };
+    let (y, dy) = (read::<T>("output", y)?, Borrowed::<T>::new("dy", dy)?);
+    let columns = if rows > 0 { offset..offset + (rows - 1) * stride + kind.state } else { 0..0 };
+    let y = &slice(py, "output", &y)?[columns.clone()];
+    let dy = dy.maybe(py)?.map_or(&[][..], |d| &d[columns]);
     let (dh, dc) = (Borrowed::<T>::new("dh_n", dh)?, Borrowed::<T>::new("dc_n", dc)?);
     let (dh, dc) = (dh.maybe(py)?, dc.maybe(py)?);
     let c = if kind.cell.has_cell_state() { batch } else { 0 };
@@ -264,21 +268,22 @@ fn backward<'py, T: Held>(
     };
     without_gil(py, || {
         let mut cache = cache.lock().unwrap_or_else(|e| e.into_inner());
-        optional::backward(packed, &mut cache, x, dy, stride, (dh, dc), retain, gradients)
+        optional::backward(packed, &mut cache, x, y, dy, stride, (dh, dc), retain, gradients)
     })?;
     Ok(out.into_iter().map(|a| a.into_any()).collect())
 }
 
-/// optional_backward(weights, cache, x, dy or None, offset, dh_n, dc_n, batch, shapes of the nine parameters ([0] where there is none, or
-/// none is wanted), wants_x, x_sum, retain) -> [dx, dh_0, dc_0, …nine gradients], empty where not wanted; dx is added to x_sum instead if
-/// that is given
+/// optional_backward(weights, cache, x, y, dy or None, offset, dh_n, dc_n, batch, shapes of the nine parameters ([0] where there is none,
+/// or none is wanted), wants_x, x_sum, retain) -> [dx, dh_0, dc_0, …nine gradients], empty where not wanted; dx is added to x_sum instead
+/// if that is given
 #[pyfunction]
-#[pyo3(signature = (weights, cache, x, dy, offset, dh_n, dc_n, batch, shapes, wants_x, x_sum, retain))]
+#[pyo3(signature = (weights, cache, x, y, dy, offset, dh_n, dc_n, batch, shapes, wants_x, x_sum, retain))]
 fn optional_backward<'py>(
     py: Python<'py>,
     weights: &OptionalWeights,
     cache: &OptionalCache,
     x: &Untyped<'py>,
+    y: &Untyped<'py>,
     dy: Maybe<'_, 'py>,
     offset: usize,
     dh_n: Maybe<'_, 'py>,
@@ -289,7 +294,7 @@ fn optional_backward<'py>(
     x_sum: Maybe<'_, 'py>,
     retain: bool,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    by_dtype!(x, T => backward::<T>(py, weights, cache, x, dy, offset, [dh_n, dc_n], batch, shapes, wants_x, x_sum, retain))
+    by_dtype!(x, T => backward::<T>(py, weights, cache, x, y, dy, offset, [dh_n, dc_n], batch, shapes, wants_x, x_sum, retain))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

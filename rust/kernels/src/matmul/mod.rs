@@ -29,8 +29,8 @@ pub use packed_matrix::PackedMatrix;
 pub(crate) use panels::Panels;
 pub use product::{Finish, Right, Start, batched, product, product_finished, product_on};
 pub(crate) use turn::{turn, turn_here};
-pub(crate) use weight_gradient::TurnedGradient;
 pub use weight_gradient::weight_gradient;
+pub(crate) use weight_gradient::{TurnedGradient, weight_gradient_of_parts};
 
 use crate::Real;
 

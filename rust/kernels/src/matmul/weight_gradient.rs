@@ -15,13 +15,34 @@ const WIDER: usize = 2;
 ///
 /// Buffers: x `[N, I]` and g `[N, O]`, whose columns lie side by side, are read; to `[O, I]` is written.
 pub fn weight_gradient<T: Real>(x: MatrixView<'_, T>, g: MatrixView<'_, T>, to: &mut [T]) {
-    let (inputs, outputs) = (x.cols, g.cols);
-    assert!(x.rows == g.rows && to.len() == inputs * outputs && g.col_stride == 1, "[weight_gradient] sizes that agree");
-    if outputs < WIDER * inputs || x.rows == 0 {
-        return product(g.transposed(), Right::View(x), MatrixViewMut::new(to, outputs, inputs), Start::Zero);
+    assert_eq!(x.rows, g.rows, "[weight_gradient] a row of x for each of g");
+    weight_gradient_of_parts([(x, 0)], g, to);
+}
+
+/// The same where the rows of x lie in parts, at least one, each with the row of g at which it begins; the others are zeros.
+pub(crate) fn weight_gradient_of_parts<'a, T: Real>(
+    parts: impl IntoIterator<Item = (MatrixView<'a, T>, usize)>,
+    g: MatrixView<'_, T>,
+    to: &mut [T],
+) {
+    let (outputs, to_len) = (g.cols, to.len());
+    let inputs = to.len().checked_div(outputs).unwrap_or(0);
+    assert_eq!(g.col_stride, 1, "[weight_gradient] columns side by side");
+    let parts = parts.into_iter().inspect(|(x, _)| assert_eq!(x.cols * outputs, to_len, "[weight_gradient] sizes that agree"));
+    let mut start = Start::Zero;
+    if outputs < WIDER * inputs || g.rows == 0 {
+        for (x, first) in parts {
+            let (a, c) = (g.some_rows(first, x.rows).transposed(), MatrixViewMut::new(to, outputs, inputs));
+            product(a, Right::View(x), c, start);
+            start = Start::Accumulate;
+        }
+        return;
     }
     let mut turned = TurnedGradient::new(to, inputs, outputs);
-    turned.add(x.transposed(), g, Start::Zero);
+    for (x, first) in parts {
+        turned.add(x.transposed(), g.some_rows(first, x.rows), start);
+        start = Start::Accumulate;
+    }
     turned.turn();
 }
 

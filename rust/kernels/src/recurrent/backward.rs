@@ -1,7 +1,7 @@
 //! The backward pass of one layer in one direction.
 
 use super::PackedWeights;
-use super::forward::{Cache, run_chain, run_cut};
+use super::forward::{Cache, run_chain, run_cut, there_and_back};
 use super::gates::GatePanels;
 use super::pointwise::Backward;
 use super::states::Hidden;
@@ -10,8 +10,8 @@ use super::weights::{unpack_bias, unpack_gradient};
 use crate::error::{Error, check_length};
 use crate::matmul::tile::{TileArguments, tile_rows};
 use crate::matmul::{CHUNK, PackedMatrix, Panels, Right, Start, product};
-use crate::parallel::{self, Presence, Shared, part};
-use crate::workspace::{Scratch, scratch};
+use crate::parallel::{Presence, Shared, part};
+use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
 use std::ops::Range;
 use weft_simd::{Choice, chosen, dispatch_on};
@@ -137,34 +137,12 @@ pub fn backward<T: Real>(
     }
     if !gradients.weights.weight_hh.is_empty() {
         let x_rows = MatrixView::new(cache.x.as_deref().unwrap_or(x), rows, sizes.input);
-        let copy;
-        let h_rows = if steps.is_full() {
-            // SAFETY: the cache and y outlive the products, which only read them.
-            let between = unsafe { states.between(steps) };
-            let first = if steps.runs_backwards() { rows - batch } else { 0 };
-            let initial = (MatrixView::new(&cache.h[..batch * hidden], batch, hidden), first);
-            [Some(between), cache.has_initial.then_some(initial)]
-        } else {
-            copy = states_before(steps, &cache.h, hidden);
-            [Some((MatrixView::new(&copy, rows, hidden), 0)), None]
-        };
+        let mut copy = scratch::<T>(0);
+        // SAFETY: the cache and y outlive the products, which only read them.
+        let h_rows = unsafe { states.before_all(steps, cache.has_initial, &mut copy) };
         of_weights(weights, rows, gates, x_rows, h_rows, gradients.weights)?;
     }
     Ok(())
-}
-
-/// h before each row of the gates, where rows end.
-fn states_before<T: Real>(steps: &Steps, h: &[T], hidden: usize) -> Scratch<T> {
-    let mut before = scratch::<T>(steps.rows() * hidden);
-    let shared = Shared(before.as_mut_ptr());
-    parallel::over_ranges(steps.steps, 2 * steps.rows() * hidden * size_of::<T>(), |range| {
-        for t in range {
-            let (from, to, count) = (steps.before(t) * hidden, steps.first(t) * hidden, steps.active[t] * hidden);
-            // SAFETY: every row of `before` belongs to one step, and every step to one thread.
-            unsafe { shared.slice(to..to + count) }.copy_from_slice(&h[from..from + count]);
-        }
-    });
-    before
 }
 
 /// d · W of all rows, in the caller's order: written to `dx`, or added to what stands there.
@@ -340,7 +318,7 @@ impl<T: Real> Pass<'_, T> {
                     here.wait();
                 }
                 // dh_{t−1} += dG_t · R
-                for panel in panels.clone() {
+                for panel in there_and_back(&panels, t) {
                     let (column, vectors) = packed.panel(panel);
                     let cols = (hidden - column).min(packed.width);
                     let tiles = (end - first).div_ceil(tile_rows(self.choice, vectors));

@@ -93,7 +93,7 @@ pub fn forward<T: Real>(
     // steps need not go to memory and come back, and without a backward pass they need not exist. The chains are the same.
     let fused = (sizes.input + hidden) * columns * size_of::<T>() <= second_level() * 3 / 4 && batch >= 8 * num_threads();
     // Else the input's sums are formed for a few steps at a time, which then find them near.
-    let most = if fused { usize::MAX } else { (num_threads() * second_level() / 2 / (slots * size_of::<T>())).max(BLOCK_ROWS) };
+    let most = if fused { usize::MAX } else { rows_near::<T>(slots) };
     let blocks = steps.blocks(most);
     let held = |block: &Range<usize>| steps.rows_of(block).len();
     let gates_rows = match (training, fused) {
@@ -158,6 +158,11 @@ pub fn forward<T: Real>(
         steps.scatter(&h[batch * hidden..], hidden, hidden, y, y_stride);
     }
     Ok(training.then(|| Cache { steps, gates, h, has_initial: initial.0.is_some(), c, x: gathered, spent: false }))
+}
+
+/// How many rows of gates stay near, those of a few steps.
+pub(super) fn rows_near<T>(numbers: usize) -> usize {
+    (num_threads() * second_level() / 2 / (numbers * size_of::<T>()).max(1)).max(BLOCK_ROWS)
 }
 
 /// One step in place, for inference as data come in: h `[B, H]` and c `[B, H]` (LSTM; else not looked at) become those of the next step.
@@ -252,7 +257,7 @@ impl<T: Real> Pass<'_, T> {
             let ((h_first, h_before_stride), h_stride) = (self.states.before(steps, t), self.states.stride());
             let gates_row = steps.first(t) - self.base;
             let tiles = (end - rows.start).div_ceil(tallest);
-            for panel in panels.clone() {
+            for panel in there_and_back(&panels, t) {
                 let (column, vectors) = packed.panel(panel);
                 // Units of this panel: all gates of one vector of them, or four vectors of the single gate of an RNN.
                 let unit = column / cell.gates();
@@ -343,6 +348,13 @@ impl<T: Real> Pass<'_, T> {
             }
         }
     }
+}
+
+/// Panels from the first to the last in even steps and back in odd ones: of weights that the second-level cache cannot hold, each step begins
+/// with those that the one before it has left there.
+pub(super) fn there_and_back(panels: &Range<usize>, t: usize) -> impl Iterator<Item = usize> + use<> {
+    let (start, end, back) = (panels.start, panels.end, t % 2 == 1);
+    (start..end).map(move |panel| if back { start + end - 1 - panel } else { panel })
 }
 
 /// One tile over all of K by rule R1: chunks after the first start from zero and are added to C.

@@ -1,7 +1,8 @@
 //! Where h of every step lies.
 
 use super::steps::Steps;
-use crate::parallel::Shared;
+use crate::parallel::{self, Shared};
+use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, Real};
 
 /// The initial h `[B, H]`, then h after each step `[rows, H]`: the output itself where that has the order of the rows, else behind the
@@ -48,15 +49,33 @@ impl<T: Real> Hidden<T> {
         first.wrapping_add(j * stride)
     }
 
-    /// The rows before all steps but the first, and the first row that they stand before. Only where no row ends.
+    /// h before every row, in at most two parts, each with the first row that it stands before. What no part has is zeros: the initial
+    /// states, if there are none. Where rows end, all are copied to `copy`.
     ///
     /// # Safety
-    /// The rows are there for as long as the view, and nobody writes them.
-    pub unsafe fn between<'a>(&self, steps: &Steps) -> (MatrixView<'a, T>, usize) {
-        let count = steps.rows() - steps.batch;
-        let (from, to) = if steps.runs_backwards() { (steps.batch, 0) } else { (0, steps.batch) };
-        // SAFETY: of `rows` rows, the last or the first are left out.
-        let view = unsafe { MatrixView::from_raw(self.rows.at(from * self.stride), count, self.width, self.stride as isize, 1) };
-        (view, to)
+    /// The rows are there for as long as the parts, and nobody writes them.
+    pub unsafe fn before_all<'a>(&self, steps: &Steps, has_initial: bool, copy: &'a mut Scratch<T>) -> [Option<Part<'a, T>>; 2] {
+        let (all, batch, width) = (steps.rows(), steps.batch, self.width);
+        // SAFETY: passed on to the caller; of `rows` rows, those of the last step are left out.
+        unsafe {
+            if steps.is_full() {
+                let (from, to, first) = if steps.runs_backwards() { (batch, 0, all - batch) } else { (0, batch, 0) };
+                let between = MatrixView::from_raw(self.rows.at(from * self.stride), all - batch, width, self.stride as isize, 1);
+                let initial = MatrixView::from_raw(self.initial.0, batch, width, width as isize, 1);
+                return [Some((between, to)), has_initial.then_some((initial, first))];
+            }
+            *copy = scratch(all * width);
+            let shared = Shared(copy.as_mut_ptr());
+            parallel::over_ranges(steps.steps, 2 * all * width * size_of::<T>(), |range| {
+                for t in range {
+                    // Every row of the copy belongs to one step, and every step to one thread; states that are not the output lie side by side.
+                    shared.at(steps.first(t) * width).copy_from_nonoverlapping(self.before(steps, t).0, steps.active[t] * width);
+                }
+            });
+            [Some((MatrixView::new(copy, all, width), 0)), None]
+        }
     }
 }
+
+/// States, and the first row that they stand before.
+pub(super) type Part<'a, T> = (MatrixView<'a, T>, usize);

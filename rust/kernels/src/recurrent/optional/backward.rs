@@ -1,19 +1,19 @@
 //! The backward pass.
 
 use super::forward::{Cache, at};
-use super::mixing::{MaskedSum, Product, Rest, Sum};
+use super::mixing::{MaskedSum, Product, Sum, Zones, over_rows};
 use super::norm::{Denormalize, Normalize};
 use super::pointwise::{Backward, Part, Step};
 use super::{Group, PackedParameters};
 use crate::abreast::InStep;
-use crate::elementwise::map_raw;
 use crate::error::{Error, check_length};
-use crate::matmul::{Right, Start, product, product_on};
+use crate::matmul::{Right, Start, product_on, weight_gradient, weight_gradient_of_parts};
 use crate::parallel::{self, Shared, threads_for};
 use crate::recurrent::Cell;
 use crate::recurrent::backward::input_gradient;
+use crate::recurrent::states::Hidden;
 use crate::recurrent::steps::Steps;
-use crate::workspace::{Scratch, scratch};
+use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
 use std::ops::Range;
 use weft_simd::{Choice, Isa, Kernel, Lanes, chosen, dispatch, dispatch_on};
@@ -53,8 +53,9 @@ pub fn backward<T: Real>(
     of: &PackedParameters<T>,
     cache: &mut Cache<T>,
     x: &[T],
+    y: &[T],
     dy: &[T],
-    dy_stride: usize,
+    stride: usize,
     last: (Option<&[T]>, Option<&[T]>),
     retain: bool,
     gradients: Gradients<'_, T>,
@@ -70,8 +71,10 @@ pub fn backward<T: Real>(
     let (rows, all) = (cache.steps.rows(), cache.steps.steps * batch);
     let (sums, width) = (kind.gates() * hidden, kind.slots() * hidden);
     check_length("recurrent", "input", x.len(), all * input)?;
+    let outputs = if all == 0 { 0 } else { (all - 1) * stride + state };
+    check_length("recurrent", "output", y.len(), outputs)?;
     if !dy.is_empty() {
-        check_length("recurrent", "output gradient", dy.len(), (all - 1) * dy_stride + state)?;
+        check_length("recurrent", "output gradient", dy.len(), outputs)?;
     }
     let mut copy = retain.then(|| {
         let mut copy = scratch::<T>(cache.gates.len());
@@ -82,13 +85,13 @@ pub fn backward<T: Real>(
     let steps = &cache.steps;
     let sorted_dy = (!dy.is_empty() && !steps.is_direct()).then(|| {
         let mut sorted = scratch::<T>(rows * state);
-        steps.gather(dy, dy_stride, state, &mut sorted);
+        steps.gather(dy, stride, state, &mut sorted);
         sorted
     });
     let (dy, dy_stride) = match &sorted_dy {
         Some(sorted) => (sorted.as_ptr(), state),
         None if dy.is_empty() => (std::ptr::null(), 0),
-        None => (dy.as_ptr(), dy_stride),
+        None => (dy.as_ptr(), stride),
     };
     let lstm = kind.cell == Cell::Lstm;
     let (mut dh, mut dc) = (scratch::<T>(batch * state), scratch::<T>(if lstm { batch * hidden } else { 0 }));
@@ -107,16 +110,18 @@ pub fn backward<T: Real>(
     let mut d_sums = when(normed, rows * sums);
     let mut d_norm_c = when(!of.norm_c.is_empty(), rows * hidden);
     let gates = copy.as_deref_mut().unwrap_or(&mut cache.gates);
+    let states = Hidden::new(steps, state, cache.h.as_ptr().cast_mut(), y.as_ptr().cast_mut(), stride);
     let pass = Pass {
         choice: chosen(),
         of,
         recurrent: &back.recurrent,
         projection: back.projection.as_ref(),
         steps,
-        h: &cache.h,
+        states,
         c: &cache.c,
         c_new: &cache.c_new,
         mask: &cache.mask,
+        masked: &cache.masked,
         keep_h: &cache.keep_h,
         keep_c: &cache.keep_c,
         hats: &cache.hats[1],
@@ -176,24 +181,29 @@ pub fn backward<T: Real>(
         return Ok(());
     }
     let x_rows = MatrixView::new(cache.x.as_deref().unwrap_or(x), rows, input);
-    product(d_x.transposed(), Right::View(x_rows), MatrixViewMut::new(gradients.weight_ih, sums, input), Start::Zero);
+    weight_gradient(x_rows, d_x, gradients.weight_ih);
 
-    // The recurrent side: with u, which is made again.
-    let operands = operands(steps, &cache.h, &cache.mask, state);
+    // The recurrent side: with u, masked or h of the step before.
+    let mut copy = scratch::<T>(0);
+    let operands = match &cache.masked {
+        // SAFETY: the cache and y outlive the products, which only read them.
+        none if none.is_empty() => unsafe { states.before_all(steps, cache.has_initial, &mut copy) },
+        masked => [Some((MatrixView::new(masked, rows, state), 0)), None],
+    };
     for (g, group) in kind.groups().iter().enumerate() {
         let d = if normed {
             MatrixView::strided(&d_sums[group.first.min(d_sums.len())..], rows, group.rows, sums as isize, 1)
         } else {
             from_gates(group.column, group.rows)
         };
-        let u =
-            if kind.reset_before && g == 1 { from_gates(3 * hidden, hidden) } else { MatrixView::new(&operands, rows, state) };
+        let resets = [Some((from_gates(3 * hidden, hidden), 0)), None];
         let to = &mut gradients.weight_hh[group.first * state..(group.first + group.rows) * state];
-        product(d.transposed(), Right::View(u), MatrixViewMut::new(to, group.rows, state), Start::Zero);
+        let operands = if kind.reset_before && g == 1 { resets } else { operands };
+        weight_gradient_of_parts(operands.into_iter().flatten(), d, to);
     }
     if !gradients.projection.is_empty() {
         let (d, full) = (MatrixView::new(&d_state, rows, state), MatrixView::new(&cache.full, rows, hidden));
-        product(d.transposed(), Right::View(full), MatrixViewMut::new(gradients.projection, state, hidden), Start::Zero);
+        weight_gradient(full, d, gradients.projection);
     }
     if !gradients.bias_ih.is_empty() {
         let mut columns = scratch::<T>(width);
@@ -261,21 +271,6 @@ pub fn backward<T: Real>(
     Ok(())
 }
 
-/// u of every row: h of the step before, masked.
-fn operands<T: Real>(steps: &Steps, h: &[T], mask: &[T], state: usize) -> Scratch<T> {
-    let mut all = scratch::<T>(steps.rows() * state);
-    for t in 0..steps.steps {
-        let (from, n) = (steps.before(t), steps.active[t] * state);
-        let to = &mut all[steps.first(t) * state..][..n];
-        to.copy_from_slice(&h[from * state..from * state + n]);
-        if !mask.is_empty() {
-            // SAFETY: both have as many rows as live at this step.
-            unsafe { map_raw(&Product, [to.as_ptr(), mask.as_ptr()], to.as_mut_ptr(), n) };
-        }
-    }
-    all
-}
-
 /// y[j] += Σ a[row, j] · b[row, j], row after row, lane by lane: one order for any number of threads.
 fn add_products<T: Real>(rows: usize, a: &[T], a_stride: usize, b: &[T], b_stride: usize, y: &mut [T]) {
     let n = y.len();
@@ -324,10 +319,11 @@ struct Pass<'a, T> {
     recurrent: &'a [crate::matmul::PackedMatrix<T>],
     projection: Option<&'a crate::matmul::PackedMatrix<T>>,
     steps: &'a Steps,
-    h: &'a [T],
+    states: Hidden<T>,
     c: &'a [T],
     c_new: &'a [T],
     mask: &'a [T],
+    masked: &'a [T],
     keep_h: &'a [T],
     keep_c: &'a [T],
     hats: &'a [T],
@@ -353,11 +349,13 @@ impl<T: Real> Pass<'_, T> {
         let (sums, width) = (kind.gates() * hidden, kind.slots() * hidden);
         let groups = kind.groups();
         let share = rows.len();
-        let mut masked = scratch::<T>(if self.mask.is_empty() { 0 } else { share * state });
-        // Gradients of h before the projection, of the operand, and of r ∘ u.
-        let mut d_full = scratch::<T>(if self.projection.is_some() { share * hidden } else { 0 });
-        let (mut d_u, mut d_ru) = (scratch::<T>(share * state), scratch::<T>(if kind.reset_before { share * hidden } else { 0 }));
-        let mut carry = scratch::<T>(share * state);
+        let own = |wanted: bool, width: usize| scratch::<T>(if wanted { share * width } else { 0 });
+        let (projects, masks, zones) = (self.projection.is_some(), !self.mask.is_empty(), !self.keep_h.is_empty());
+        // Gradients of h before zoneout, of h before the projection, of the masked operand, and of r ∘ u.
+        let (mut d_kept, mut d_full) = (own(zones && !projects, state), own(projects, hidden));
+        let (mut d_u, mut d_ru) = (own(masks, state), own(kind.reset_before, hidden));
+        // Whether anything goes past the products to h of the step before: it waits for them in dh.
+        let carries = zones || kind.cell == Cell::Gru;
         for t in (0..steps.steps).rev() {
             let end = rows.end.min(steps.active[t]);
             if rows.start >= end {
@@ -368,35 +366,35 @@ impl<T: Real> Pass<'_, T> {
             let row = first + steps.first(t);
             // SAFETY: rows first..end of step t lie within the buffers and belong to this thread.
             unsafe {
-                let (dh, len) = (self.dh.at(first * state), n * state);
-                if !self.dy.0.is_null() {
-                    for i in 0..n {
-                        let to = dh.add(i * state);
-                        map_raw(&Sum, [to.cast_const(), self.dy.0.add((row + i) * self.dy.1)], to, state);
-                    }
-                }
-                let carry = &mut carry[..len];
-                if self.keep_h.is_empty() {
-                    carry.fill(T::ZERO);
-                } else {
-                    let keep = at(self.keep_h, row * state);
-                    map_raw(&Rest, [dh.cast_const(), keep], carry.as_mut_ptr(), len);
-                    map_raw(&Product, [dh.cast_const(), keep], dh, len);
+                let dh = self.dh.at(first * state);
+                let mut dy = (self.dy.0.wrapping_add(row * self.dy.1), self.dy.1);
+                if self.dy.0.is_null() {
+                    dy.0 = std::ptr::null();
                 }
                 let (mut d, mut d_stride) = (dh.cast_const(), state);
+                if zones || projects {
+                    let to = if projects { self.d_state.at(row * state) } else { d_kept.as_mut_ptr() };
+                    if zones {
+                        let keep = at(self.keep_h, row * state);
+                        dispatch_on(self.choice, Zones { rows: n, cols: state, dh, dy, keep, to });
+                    } else if dy.0.is_null() {
+                        std::ptr::copy_nonoverlapping(dh, to, n * state);
+                    } else {
+                        over_rows(self.choice, &Sum, (n, state), [(d, state), dy], (to, state));
+                    }
+                    d = to.cast_const();
+                    dy.0 = std::ptr::null();
+                }
                 if let Some(projection) = self.projection {
-                    std::ptr::copy_nonoverlapping(d, self.d_state.at(row * state), n * state);
                     let left = MatrixView::from_raw(d, n, state, state as isize, 1);
                     let to = MatrixViewMut::from_raw(d_full.as_mut_ptr(), n, hidden, hidden as isize);
                     product_on(self.choice, 1, left, Right::Packed(projection), to, Start::Zero);
                     (d, d_stride) = (d_full.as_ptr(), hidden);
                 }
-                let h_before = at(self.h, before * state);
-                let mut u = h_before;
-                if !self.mask.is_empty() && kind.reset_before {
-                    map_raw(&Product, [h_before, at(self.mask, first * state)], masked.as_mut_ptr(), len);
-                    u = masked.as_ptr();
-                }
+                let (h_before, h_before_stride) = self.states.before(steps, t);
+                let h_before = h_before.add(first * h_before_stride);
+                let (operand, operand_stride) =
+                    if masks { (at(self.masked, row * state), state) } else { (h_before, h_before_stride) };
                 let gates = self.gates.at(row * width);
                 let c_now = if self.c_new.is_empty() { at(self.c, now * hidden) } else { at(self.c_new, row * hidden) };
                 let step = Step {
@@ -405,9 +403,10 @@ impl<T: Real> Pass<'_, T> {
                     gates,
                     gates_stride: width,
                     h_before,
-                    h_stride: state,
-                    operand: u,
-                    operand_stride: state,
+                    h_before_stride,
+                    keep_h: std::ptr::null(),
+                    operand,
+                    operand_stride,
                     c_before: at(self.c, before * hidden),
                     c_new: c_now.cast_mut(),
                     c: std::ptr::null_mut(),
@@ -415,7 +414,7 @@ impl<T: Real> Pass<'_, T> {
                     peephole: at(&of.peephole, 0),
                     norm_c: at(&of.norm_c, 0),
                 };
-                let cells = |part: Part, d_operand: *mut T, carry: *mut T| {
+                let cells = |part: Part, d_operand: *mut T| {
                     dispatch_on(
                         self.choice,
                         Backward {
@@ -423,17 +422,18 @@ impl<T: Real> Pass<'_, T> {
                             part,
                             dh: d,
                             dh_stride: d_stride,
+                            dy: dy.0,
+                            dy_stride: dy.1,
                             dc: self.dc.at(first * hidden),
-                            carry,
-                            carry_stride: state,
+                            carry: dh,
+                            carry_adds: zones,
                             d_operand,
                             d_norm_c: self.d_norm_c.at(row * hidden),
                         },
                     );
                 };
-                cells(Part::All, std::ptr::null_mut(), carry.as_mut_ptr());
-                let d_u = &mut d_u[..n * state];
-                d_u.fill(T::ZERO);
+                cells(Part::All, std::ptr::null_mut());
+                let (to, mut adds) = if masks { (d_u.as_mut_ptr(), false) } else { (dh, carries) };
                 // Groups from the last: that of n, whose r ∘ u leads to r, comes before r and z.
                 for (g, group) in groups.iter().enumerate().rev() {
                     let mut left = MatrixView::from_raw(gates.add(group.column).cast_const(), n, group.rows, width as isize, 1);
@@ -458,20 +458,29 @@ impl<T: Real> Pass<'_, T> {
                     }
                     let right = Right::Packed(&self.recurrent[g]);
                     if kind.reset_before && g == 1 {
-                        let to = MatrixViewMut::from_raw(d_ru.as_mut_ptr(), n, hidden, hidden as isize);
-                        product_on(self.choice, 1, left, right, to, Start::Zero);
-                        cells(Part::Resets, d_ru.as_mut_ptr(), std::ptr::null_mut());
-                        d_u.copy_from_slice(&d_ru[..n * hidden]);
-                        continue;
+                        let d_ru = d_ru.as_mut_ptr();
+                        let product_to = MatrixViewMut::from_raw(d_ru, n, hidden, hidden as isize);
+                        product_on(self.choice, 1, left, right, product_to, Start::Zero);
+                        cells(Part::Resets, d_ru);
+                        if adds {
+                            let both = [(to.cast_const(), state), (d_ru.cast_const(), hidden)];
+                            over_rows(self.choice, &Sum, (n, state), both, (to, state));
+                        } else {
+                            std::ptr::copy_nonoverlapping(d_ru, to, n * state);
+                        }
+                    } else {
+                        let start = if adds { Start::Accumulate } else { Start::Zero };
+                        let to = MatrixViewMut::from_raw(to, n, state, state as isize);
+                        product_on(self.choice, 1, left, right, to, start);
                     }
-                    let to = MatrixViewMut::from_raw(d_u.as_mut_ptr(), n, state, state as isize);
-                    product_on(self.choice, 1, left, right, to, Start::Accumulate);
+                    adds = true;
                 }
-                let (d_u, past) = (d_u.as_ptr(), carry.as_ptr());
-                if self.mask.is_empty() {
-                    map_raw(&Sum, [d_u, past], dh, len);
-                } else {
-                    map_raw(&MaskedSum, [d_u, at(self.mask, first * state), past], dh, len);
+                let (d_u, mask) = ((to.cast_const(), state), (at(self.mask, first * state), state));
+                if masks && carries {
+                    let given = [d_u, mask, (dh.cast_const(), state)];
+                    over_rows(self.choice, &MaskedSum, (n, state), given, (dh, state));
+                } else if masks {
+                    over_rows(self.choice, &Product, (n, state), [d_u, mask], (dh, state));
                 }
             }
         }

@@ -1,17 +1,17 @@
 //! The forward pass.
 
-use super::mixing::{Product, Zoned};
+use super::mixing::{Product, Zoned, over_rows};
 use super::norm::Normalize;
 use super::pointwise::{Forward, Part, Step};
 use super::{Kind, PackedParameters};
 use crate::abreast::InStep;
 use crate::dropout::Dropout;
-use crate::elementwise::map_raw;
 use crate::error::check_length;
 use crate::matmul::{Right, Start, product, product_on};
 use crate::parallel::{self, Shared, threads_for};
 use crate::recurrent::Cell;
-use crate::recurrent::forward::State;
+use crate::recurrent::forward::{State, rows_near};
+use crate::recurrent::states::Hidden;
 use crate::recurrent::steps::{Layout, Steps};
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, MatrixViewMut, Real, Result};
@@ -43,15 +43,20 @@ pub struct Cache<T> {
     pub(super) steps: Steps,
     /// `[rows, slots · H]`
     pub(super) gates: Scratch<T>,
-    /// h_0 in sorted order `[B, P]`, then h `[rows, P]`; c alike.
+    /// What [`Hidden`] has beside the output.
     pub(super) h: Scratch<T>,
+    /// Whether there was an initial h; else it is zeros.
+    pub(super) has_initial: bool,
+    /// c_0 in sorted order `[B, H]`, then c `[rows, H]`.
     pub(super) c: Scratch<T>,
     /// c before zoneout `[rows, H]`; empty where it is c.
     pub(super) c_new: Scratch<T>,
     /// h before the projection `[rows, H]`.
     pub(super) full: Scratch<T>,
-    /// Mask in sorted order, kept shares of h̃ `[rows, P]` and c̃ `[rows, H]`.
+    /// Mask in sorted order `[B, P]`, and h before each row times it, `[rows, P]`.
     pub(super) mask: Scratch<T>,
+    pub(super) masked: Scratch<T>,
+    /// Kept shares of h̃ `[rows, P]` and c̃ `[rows, H]`.
     pub(super) keep_h: Scratch<T>,
     pub(super) keep_c: Scratch<T>,
     /// x̂ of both sides `[rows, G·H]`, and 1 / deviation `[rows, groups]`.
@@ -81,7 +86,8 @@ impl<T: Real> Cache<T> {
 
 /// Runs a direction of a layer.
 ///
-/// Buffers: as for the plain cells; y rows hold P numbers, `last` h `[B, P]` and c `[B, H]`.
+/// Buffers: as for the plain cells; y rows hold P numbers, `last` h `[B, P]` and c `[B, H]`. [`super::backward`] asks for x and y as they
+/// are then.
 pub fn forward<T: Real>(
     of: &PackedParameters<T>,
     with: Inputs<'_, T>,
@@ -117,11 +123,13 @@ pub fn forward<T: Real>(
     let mut cache = Cache {
         kind,
         gates: scratch(rows * width),
-        h: scratch((batch + rows) * state),
+        h: scratch(Hidden::<T>::own_rows(&steps) * state),
+        has_initial: with.h_0.is_some(),
         c: when(lstm, (batch + rows) * hidden),
         c_new: when(zoned(1), rows * hidden),
         full: when(of.projection.is_some(), rows * hidden),
         mask: when(!with.mask.is_empty(), batch * state),
+        masked: when(!with.mask.is_empty(), rows * state),
         keep_h: when(zoned(0), rows * state),
         keep_c: when(zoned(1), rows * hidden),
         hats: [when(normed, rows * sums), when(normed, rows * sums)],
@@ -143,106 +151,68 @@ pub fn forward<T: Real>(
     sorted(with.h_0, state, &mut cache.h);
     sorted(with.c_0, hidden, &mut cache.c);
     sorted(Some(with.mask), state, &mut cache.mask);
-    for (index, keep, width) in [(0, &mut cache.keep_h, state), (1, &mut cache.keep_c, hidden)] {
-        if keep.is_empty() {
-            continue;
-        }
-        let p = with.zoneout[index];
-        let Some((streams, begin)) = with.streams else {
-            keep.fill(T::from_f64(1.0 - p));
-            continue;
-        };
-        let shared = Shared(keep.as_mut_ptr());
-        parallel::over_ranges(steps.steps, keep.len() * size_of::<T>() * 8, |range| {
-            for t in range {
-                for j in 0..steps.active[t] {
-                    let row = steps.first(t) + j;
-                    // SAFETY: every row belongs to one step, and every step to one thread.
-                    let row = unsafe { shared.slice(row * width..(row + 1) * width) };
-                    Dropout { stream: streams[index], p }.keep(((begin + t) * batch + steps.order[j]) * width, row);
-                }
-            }
-        });
-    }
-
-    let x_rows = MatrixView::new(cache.x.as_deref().unwrap_or(with.x), rows, kind.sizes.input);
-    match &of.norm {
-        None => {
-            let to = MatrixViewMut::strided(&mut cache.gates, rows, sums, width);
-            product(x_rows, Right::Packed(&of.input), to, Start::Bias(&of.bias_ih));
-        }
-        Some((gain, _)) => {
-            product(x_rows, Right::Packed(&of.input), MatrixViewMut::new(&mut cache.hats[0], rows, sums), Start::Zero);
-            let (hats, gates) = (Shared(cache.hats[0].as_mut_ptr()), Shared(cache.gates.as_mut_ptr()));
-            let inverses = Shared(cache.inverses[0].as_mut_ptr());
-            parallel::over_ranges(rows, rows * sums * size_of::<T>() * 3, |range| {
-                for (g, group) in kind.input_groups().iter().enumerate() {
-                    dispatch_on(
-                        chosen(),
-                        InStep(Normalize {
-                            rows: range.len(),
-                            cols: group.rows,
-                            x: hats.at(range.start * sums + group.first),
-                            x_stride: sums,
-                            gain: gain[group.first..].as_ptr(),
-                            shift: of.bias_ih[group.first..].as_ptr(),
-                            to: gates.at(range.start * width + group.column),
-                            to_stride: width,
-                            add: false,
-                            inverse: inverses.at(g * rows + range.start),
-                        }),
-                    );
-                }
-            });
-        }
-    }
-
+    let x_rows: &[T] = cache.x.as_deref().unwrap_or(with.x);
+    let states = Hidden::new(steps, state, cache.h.as_mut_ptr(), y.as_mut_ptr(), y_stride);
+    let shared = |buffer: &mut Scratch<T>| Shared(buffer.as_mut_ptr());
     let pass = Pass {
         choice: chosen(),
         of,
+        with,
         steps,
-        gates: Shared(cache.gates.as_mut_ptr()),
-        h: Shared(cache.h.as_mut_ptr()),
-        c: Shared(cache.c.as_mut_ptr()),
-        c_new: Shared(cache.c_new.as_mut_ptr()),
-        full: Shared(cache.full.as_mut_ptr()),
-        hats: Shared(cache.hats[1].as_mut_ptr()),
-        inverses: Shared(cache.inverses[1].as_mut_ptr()),
+        states,
+        x: x_rows,
+        gates: shared(&mut cache.gates),
+        c: shared(&mut cache.c),
+        c_new: shared(&mut cache.c_new),
+        full: shared(&mut cache.full),
+        hats: cache.hats.each_mut().map(shared),
+        inverses: cache.inverses.each_mut().map(shared),
         mask: &cache.mask,
-        keep_h: &cache.keep_h,
-        keep_c: &cache.keep_c,
-        zoned_c: zoned(1),
+        masked: shared(&mut cache.masked),
+        keep_h: zoned(0).then(|| shared(&mut cache.keep_h)),
+        keep_c: zoned(1).then(|| shared(&mut cache.keep_c)),
     };
     let work = 2.0 * rows as f64 * state as f64 * sums as f64;
     let threads = threads_for(work).min((batch / 4).max(1));
-    parallel::run(threads, &|index| pass.run(steps.cut(threads, index)));
+    // The input's sums are formed for a few steps at a time, which then find them near.
+    for block in steps.blocks(rows_near::<T>(if normed { width + 2 * sums } else { width })) {
+        pass.input(steps.rows_of(&block));
+        parallel::run(threads, &|index| pass.run(block.clone(), steps.cut(threads, index)));
+    }
 
     for (j, &b) in steps.order.iter().enumerate() {
-        let row = steps.last(j);
-        last.h[b * state..(b + 1) * state].copy_from_slice(&cache.h[row * state..(row + 1) * state]);
+        // SAFETY: a row of `state` numbers, and no thread writes any more.
+        let h = unsafe { std::slice::from_raw_parts(states.last(steps, j), state) };
+        last.h[b * state..(b + 1) * state].copy_from_slice(h);
         if lstm {
+            let row = steps.last(j);
             last.c[b * hidden..(b + 1) * hidden].copy_from_slice(&cache.c[row * hidden..(row + 1) * hidden]);
         }
     }
-    steps.scatter(&cache.h[steps.batch * state..], state, state, y, y_stride);
+    if !steps.is_direct() {
+        steps.scatter(&cache.h[batch * state..], state, state, y, y_stride);
+    }
     Ok(cache)
 }
 
 struct Pass<'a, T> {
     choice: Choice,
     of: &'a PackedParameters<T>,
+    with: Inputs<'a, T>,
     steps: &'a Steps,
+    states: Hidden<T>,
+    /// The input's rows in order.
+    x: &'a [T],
     gates: Shared<T>,
-    h: Shared<T>,
     c: Shared<T>,
     c_new: Shared<T>,
     full: Shared<T>,
-    hats: Shared<T>,
-    inverses: Shared<T>,
+    hats: [Shared<T>; 2],
+    inverses: [Shared<T>; 2],
     mask: &'a [T],
-    keep_h: &'a [T],
-    keep_c: &'a [T],
-    zoned_c: bool,
+    masked: Shared<T>,
+    keep_h: Option<Shared<T>>,
+    keep_c: Option<Shared<T>>,
 }
 
 /// A pointer into a buffer, or null where the buffer is empty.
@@ -251,15 +221,78 @@ pub(super) fn at<T>(buffer: &[T], offset: usize) -> *const T {
 }
 
 impl<T: Real> Pass<'_, T> {
-    /// Takes the sorted rows of one thread through all steps. No other thread reads or writes them.
-    fn run(&self, rows: Range<usize>) {
+    /// The input's sums of some rows, by all threads.
+    fn input(&self, rows: Range<usize>) {
+        let kind = self.of.kind;
+        let (input, sums, width) = (kind.sizes.input, kind.gates() * kind.sizes.hidden, kind.slots() * kind.sizes.hidden);
+        let (all, first, count) = (self.steps.rows(), rows.start, rows.len());
+        let x = MatrixView::new(&self.x[first * input..rows.end * input], count, input);
+        let right = Right::Packed(&self.of.input);
+        let (hats, inverses) = (self.hats[0], self.inverses[0]);
+        let Some((gain, _)) = &self.of.norm else {
+            // SAFETY: the gates have these rows.
+            let to = unsafe { MatrixViewMut::from_raw(self.gates.at(first * width), count, sums, width as isize) };
+            return product(x, right, to, Start::Bias(&self.of.bias_ih));
+        };
+        // SAFETY: so have the sums.
+        let to = unsafe { MatrixViewMut::from_raw(hats.at(first * sums), count, sums, sums as isize) };
+        product(x, right, to, Start::Zero);
+        parallel::over_ranges(count, count * sums * size_of::<T>() * 3, |range| {
+            let row = first + range.start;
+            for (g, group) in kind.input_groups().iter().enumerate() {
+                dispatch_on(
+                    self.choice,
+                    InStep(Normalize {
+                        rows: range.len(),
+                        cols: group.rows,
+                        x: hats.at(row * sums + group.first),
+                        x_stride: sums,
+                        gain: gain[group.first..].as_ptr(),
+                        shift: self.of.bias_ih[group.first..].as_ptr(),
+                        to: self.gates.at(row * width + group.column),
+                        to_stride: width,
+                        add: false,
+                        inverse: inverses.at(g * all + row),
+                    }),
+                );
+            }
+        });
+    }
+
+    /// Which numbers of `n` sorted rows from `first` on become those of step t, if that is random or only a part of each.
+    ///
+    /// # Safety
+    /// The rows lie within the buffer and belong to this thread.
+    unsafe fn keep(&self, index: usize, t: usize, first: usize, n: usize) -> *mut T {
+        let (keep, width) = match index {
+            0 => (self.keep_h, self.of.kind.state),
+            _ => (self.keep_c, self.of.kind.sizes.hidden),
+        };
+        let Some(keep) = keep else { return std::ptr::null_mut() };
+        let to = keep.at((first + self.steps.first(t)) * width);
+        for j in 0..n {
+            // SAFETY: passed on to the caller.
+            let row = unsafe { std::slice::from_raw_parts_mut(to.wrapping_add(j * width), width) };
+            let p = self.with.zoneout[index];
+            match self.with.streams {
+                Some((streams, begin)) => {
+                    let number = ((begin + t) * self.steps.batch + self.steps.order[first + j]) * width;
+                    Dropout { stream: streams[index], p }.keep(number, row);
+                }
+                None => row.fill(T::from_f64(1.0 - p)),
+            }
+        }
+        to
+    }
+
+    /// Takes the sorted rows of one thread through some steps. No other thread reads or writes them.
+    fn run(&self, span: Range<usize>, rows: Range<usize>) {
         let (of, steps) = (self.of, self.steps);
         let kind = of.kind;
         let (hidden, state) = (kind.sizes.hidden, kind.state);
         let (sums, width) = (kind.gates() * hidden, kind.slots() * hidden);
         let groups = kind.groups();
-        let mut operand = scratch::<T>(if self.mask.is_empty() { 0 } else { rows.len() * state });
-        for t in 0..steps.steps {
+        for t in span {
             let end = rows.end.min(steps.active[t]);
             if rows.start >= end {
                 break;
@@ -269,37 +302,43 @@ impl<T: Real> Pass<'_, T> {
             let row = first + steps.first(t);
             // SAFETY: rows first..end of this step and of the step before lie within the buffers and belong to this thread.
             unsafe {
-                let h_before = self.h.at(before * state).cast_const();
-                let mut u = h_before;
+                let (h_before, h_before_stride) = self.states.before(steps, t);
+                let h_before = h_before.add(first * h_before_stride);
+                let h_stride = self.states.stride();
+                let h_now = self.states.now(steps, t).add(first * h_stride);
+                let (mut u, mut u_stride) = (h_before, h_before_stride);
                 if !self.mask.is_empty() {
-                    map_raw(&Product, [h_before, at(self.mask, first * state)], operand.as_mut_ptr(), n * state);
-                    u = operand.as_ptr();
+                    let masked = self.masked.at(row * state);
+                    let factors = [(h_before, h_before_stride), (at(self.mask, first * state), state)];
+                    over_rows(self.choice, &Product, (n, state), factors, (masked, state));
+                    (u, u_stride) = (masked.cast_const(), state);
                 }
+                let (keep_h, keep_c) = (self.keep(0, t, first, n), self.keep(1, t, first, n));
+                let projected = of.projection.is_some();
                 let gates = self.gates.at(row * width);
-                let c_new = if self.zoned_c { self.c_new.at(row * hidden) } else { self.c.at(now * hidden) };
+                let c_new = if self.keep_c.is_some() { self.c_new.at(row * hidden) } else { self.c.at(now * hidden) };
                 let step = Step {
                     kind,
                     rows: n,
                     gates,
                     gates_stride: width,
                     h_before,
-                    h_stride: state,
+                    h_before_stride,
+                    keep_h: if projected { std::ptr::null() } else { keep_h.cast_const() },
                     operand: u,
-                    operand_stride: state,
+                    operand_stride: u_stride,
                     c_before: self.c.at(before * hidden),
                     c_new,
                     c: self.c.at(now * hidden),
-                    keep_c: at(self.keep_c, row * hidden),
+                    keep_c,
                     peephole: at(&of.peephole, 0),
                     norm_c: at(&of.norm_c, 0),
                 };
-                let projected = of.projection.is_some();
-                let (h, out_stride) =
-                    if projected { (self.full.at(row * hidden), hidden) } else { (self.h.at(now * state), state) };
+                let (h, h_stride) = if projected { (self.full.at(row * hidden), hidden) } else { (h_now, h_stride) };
                 for (g, group) in groups.iter().enumerate() {
-                    let mut left = MatrixView::from_raw(u, n, state, state as isize, 1);
+                    let mut left = MatrixView::from_raw(u, n, state, u_stride as isize, 1);
                     if kind.reset_before && g == 1 {
-                        dispatch_on(self.choice, Forward { step, part: Part::Resets, h, out_stride });
+                        dispatch_on(self.choice, Forward { step, part: Part::Resets, h, h_stride });
                         left = MatrixView::from_raw(gates.add(3 * hidden), n, hidden, width as isize, 1);
                     }
                     let right = Right::Packed(&of.recurrent[g]);
@@ -316,7 +355,7 @@ impl<T: Real> Pass<'_, T> {
                         );
                         continue;
                     };
-                    let hat = self.hats.at(row * sums + group.first);
+                    let hat = self.hats[1].at(row * sums + group.first);
                     product_on(
                         self.choice,
                         1,
@@ -337,19 +376,20 @@ impl<T: Real> Pass<'_, T> {
                             to: gates.add(group.column),
                             to_stride: width,
                             add: group.joins,
-                            inverse: self.inverses.at(g * steps.rows() + row),
+                            inverse: self.inverses[1].at(g * steps.rows() + row),
                         }),
                     );
                 }
-                dispatch_on(self.choice, Forward { step, part: Part::All, h, out_stride });
+                dispatch_on(self.choice, Forward { step, part: Part::All, h, h_stride });
                 if let Some(projection) = &of.projection {
                     let from = MatrixView::from_raw(h.cast_const(), n, hidden, hidden as isize, 1);
-                    let to = MatrixViewMut::from_raw(self.h.at(now * state), n, state, state as isize);
+                    let stride = self.states.stride();
+                    let to = MatrixViewMut::from_raw(h_now, n, state, stride as isize);
                     product_on(self.choice, 1, from, Right::Packed(projection), to, Start::Zero);
-                }
-                if !self.keep_h.is_empty() {
-                    let h = self.h.at(now * state);
-                    map_raw(&Zoned, [h.cast_const(), h_before, at(self.keep_h, row * state)], h, n * state);
+                    if !keep_h.is_null() {
+                        let mixed = [(h_now.cast_const(), stride), (h_before, h_before_stride), (keep_h.cast_const(), state)];
+                        over_rows(self.choice, &Zoned, (n, state), mixed, (h_now, stride));
+                    }
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! Masks, zoneout and sums of single numbers, on lanes.
 
+use crate::Real;
 use crate::elementwise::Map;
-use weft_simd::{Lanes, Real};
+use weft_simd::{Choice, Isa, Kernel, Lanes, dispatch_on};
 
 macro_rules! mixing {
     ($(#[$doc:meta])* $name:ident, $n:literal, [$($x:ident),*] => $y:expr) => {
@@ -16,8 +17,9 @@ macro_rules! mixing {
     };
 }
 
+/// 1 − keep
 #[inline(always)]
-fn rest<L: Lanes>(keep: L) -> L {
+pub(super) fn rest<L: Lanes>(keep: L) -> L {
     L::splat(L::Elem::ONE).sub(keep)
 }
 
@@ -37,7 +39,99 @@ mixing!(
     /// keep · new + (1 − keep) · before
     Zoned, 3, [new, before, keep] => keep.fma(new, rest(keep).mul(before))
 );
-mixing!(
-    /// (1 − keep) · a
-    Rest, 2, [a, keep] => rest(keep).mul(a)
-);
+
+/// The first number of some rows, and how far apart they lie.
+pub(super) type Rows<P> = (P, usize);
+
+/// Runs a map over `cols` numbers of each of some rows.
+///
+/// # Safety
+/// These numbers of these rows are readable, those of `to` writable by this thread alone; `to` may be an input, as a whole.
+pub(super) unsafe fn over_rows<T: Real, M: Map<N>, const N: usize>(
+    choice: Choice,
+    map: &M,
+    (rows, cols): (usize, usize),
+    inputs: [Rows<*const T>; N],
+    to: Rows<*mut T>,
+) {
+    dispatch_on(choice, Mixed { map, rows, cols, inputs, to });
+}
+
+struct Mixed<'a, T, M, const N: usize> {
+    map: &'a M,
+    rows: usize,
+    cols: usize,
+    inputs: [Rows<*const T>; N],
+    to: Rows<*mut T>,
+}
+
+impl<T: Real, M: Map<N>, const N: usize> Kernel for Mixed<'_, T, M, N> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for row in 0..self.rows {
+            let mut i = 0;
+            while i + <T::On<I> as Lanes>::Step::WIDTH <= self.cols {
+                self.numbers::<<T::On<I> as Lanes>::Step>(row, i, <T::On<I> as Lanes>::Step::WIDTH);
+                i += <T::On<I> as Lanes>::Step::WIDTH;
+            }
+            while i < self.cols {
+                let n = T::WIDTH.min(self.cols - i);
+                self.numbers::<T::On<I>>(row, i, n);
+                i += n;
+            }
+        }
+    }
+}
+
+impl<T: Real, M: Map<N>, const N: usize> Mixed<'_, T, M, N> {
+    #[inline(always)]
+    fn numbers<V: Lanes<Elem = T>>(&self, row: usize, i: usize, n: usize) {
+        // SAFETY: the caller of `over_rows` promises `cols` numbers of every row, and i + n is at most that.
+        unsafe {
+            let mut given = [V::zero(); N];
+            for (to, (from, stride)) in given.iter_mut().zip(self.inputs) {
+                *to = V::load_first(from.add(row * stride + i), n);
+            }
+            self.map.apply(given).store_first(self.to.0.add(row * self.to.1 + i), n);
+        }
+    }
+}
+
+/// Zoneout, backwards, of rows of `cols` numbers: of d = dh + dy, keep · d is for the new state and (1 − keep) · d stays in dh, for the old one.
+pub(super) struct Zones<T> {
+    pub rows: usize,
+    pub cols: usize,
+    /// `cols` apart.
+    pub dh: *mut T,
+    /// May be null.
+    pub dy: Rows<*const T>,
+    /// `cols` apart.
+    pub keep: *const T,
+    /// Written, `cols` apart.
+    pub to: *mut T,
+}
+
+impl<T: Real> Kernel for Zones<T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for row in 0..self.rows {
+            let mut i = 0;
+            while i < self.cols {
+                let (at, n) = (row * self.cols + i, T::WIDTH.min(self.cols - i));
+                // SAFETY: the pointers hold these rows, and n numbers are left in this one.
+                unsafe {
+                    let mut d = <T::On<I>>::load_first(self.dh.add(at), n);
+                    if !self.dy.0.is_null() {
+                        d = d.add(<T::On<I>>::load_first(self.dy.0.add(row * self.dy.1 + i), n));
+                    }
+                    let keep = <T::On<I>>::load_first(self.keep.add(at), n);
+                    keep.mul(d).store_first(self.to.add(at), n);
+                    rest(keep).mul(d).store_first(self.dh.add(at), n);
+                }
+                i += n;
+            }
+        }
+    }
+}

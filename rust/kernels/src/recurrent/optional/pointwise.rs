@@ -1,6 +1,7 @@
 //! What a cell does to its gates once the sums are there, for rows of one step over all units, with every option a branch on the row.
 
 use super::Kind;
+use super::mixing::rest;
 use super::norm::statistics;
 use crate::Real;
 use crate::recurrent::Cell;
@@ -29,9 +30,11 @@ pub(super) struct Step<T> {
     pub rows: usize,
     pub gates: *mut T,
     pub gates_stride: usize,
-    /// h of the step before, whole (GRU).
+    /// h of the step before, whole (GRU, zoneout).
     pub h_before: *const T,
-    pub h_stride: usize,
+    pub h_before_stride: usize,
+    /// Kept share of h̃, `[H]` a row: zoneout of a cell without a projection, in the forward pass.
+    pub keep_h: *const T,
     /// `[H]` a row, GRU with the reset before: the operand u, and where r ∘ u is wanted too (it stands in the gates).
     pub operand: *const T,
     pub operand_stride: usize,
@@ -56,9 +59,9 @@ pub(super) enum Part {
 pub(super) struct Forward<T> {
     pub step: Step<T>,
     pub part: Part,
-    /// h before projection and zoneout, written.
+    /// h, before a projection and what follows it; written.
     pub h: *mut T,
-    pub out_stride: usize,
+    pub h_stride: usize,
 }
 
 impl<T: Real> Kernel for Forward<T> {
@@ -87,7 +90,6 @@ impl<T: Real> Forward<T> {
         // SAFETY: the caller's pointers hold these rows of all units; loads and stores stay below `hidden`.
         unsafe {
             let gates = s.gates.add(row * s.gates_stride);
-            let h = self.h.add(row * self.out_stride);
             macro_rules! load {
                 ($p:expr) => {
                     V::load_first(($p).add(unit), n)
@@ -108,7 +110,7 @@ impl<T: Real> Forward<T> {
                     let x = gate!(0);
                     let value = if s.kind.cell == Cell::RnnTanh { maths::tanh(x) } else { V::zero().max(x) };
                     put!(0, value);
-                    value.store_first(h.add(unit), n);
+                    self.put_h(row, unit, n, value);
                 }
                 Cell::Gru if self.part == Part::Resets => {
                     let r = maths::sigmoid(gate!(0));
@@ -126,8 +128,8 @@ impl<T: Real> Forward<T> {
                     };
                     put!(1, z);
                     put!(2, new);
-                    let before = load!(s.h_before.add(row * s.h_stride));
-                    z.fma(before.sub(new), new).store_first(h.add(unit), n);
+                    let before = load!(s.h_before.add(row * s.h_before_stride));
+                    self.put_h(row, unit, n, z.fma(before.sub(new), new));
                 }
                 Cell::Lstm => {
                     let c_before = load!(s.c_before.add(row * hidden));
@@ -165,14 +167,33 @@ impl<T: Real> Forward<T> {
                     put!(first + 2, o);
                     c.store_first(s.c_new.add(row * hidden + unit), n);
                     if s.norm_c.is_null() {
-                        o.mul(maths::tanh(c)).store_first(h.add(unit), n);
+                        self.put_h(row, unit, n, o.mul(maths::tanh(c)));
                     }
                     if !s.keep_c.is_null() {
                         let keep = load!(s.keep_c.add(row * hidden));
-                        keep.fma(c, one.sub(keep).mul(c_before)).store_first(s.c.add(row * hidden + unit), n);
+                        keep.fma(c, rest(keep).mul(c_before)).store_first(s.c.add(row * hidden + unit), n);
                     }
                 }
             }
+        }
+    }
+
+    /// Stores new h of `n` units, or with zoneout its mixture with the old one.
+    ///
+    /// # Safety
+    /// The pointers hold these units.
+    #[inline(always)]
+    unsafe fn put_h<V: Lanes<Elem = T>>(&self, row: usize, unit: usize, n: usize, new: V) {
+        let s = self.step;
+        // SAFETY: passed on to the caller.
+        unsafe {
+            let h = if s.keep_h.is_null() {
+                new
+            } else {
+                let keep = V::load_first(s.keep_h.add(row * s.kind.sizes.hidden + unit), n);
+                keep.fma(new, rest(keep).mul(V::load_first(s.h_before.add(row * s.h_before_stride + unit), n)))
+            };
+            h.store_first(self.h.add(row * self.h_stride + unit), n);
         }
     }
 
@@ -187,7 +208,7 @@ impl<T: Real> Forward<T> {
             let c = V::load_first(s.c_new.add(row * hidden + unit), n);
             let (gain, shift) = (V::load_first(s.norm_c.add(unit), n), V::load_first(s.norm_c.add(hidden + unit), n));
             let value = c.sub(V::splat(mean)).mul(V::splat(inverse)).fma(gain, shift);
-            o.mul(maths::tanh(value)).store_first(self.h.add(row * self.out_stride + unit), n);
+            self.put_h(row, unit, n, o.mul(maths::tanh(value)));
         }
     }
 }
@@ -195,14 +216,16 @@ impl<T: Real> Forward<T> {
 pub(super) struct Backward<T> {
     pub step: Step<T>,
     pub part: Part,
-    /// Gradient of h before projection and zoneout.
+    /// Gradient of h before projection and zoneout; where there is neither, from the later steps, and `dy`, which may be null, from above.
     pub dh: *const T,
     pub dh_stride: usize,
+    pub dy: *const T,
+    pub dy_stride: usize,
     /// Gradient of c from the later steps in, to the earlier out; H a row.
     pub dc: *mut T,
-    /// Added: what goes past the products to h of the step before (GRU).
+    /// Out: what goes past the products to h of the step before (GRU); added to what zoneout sends there. H a row; may be `dh`.
     pub carry: *mut T,
-    pub carry_stride: usize,
+    pub carry_adds: bool,
     /// The reset before the product: the gradient of r ∘ u in, that of u by this way out.
     pub d_operand: *mut T,
     /// Written where c is normed: the gradient of the normed c.
@@ -254,12 +277,24 @@ impl<T: Real> Backward<T> {
             let gain = V::load_first(s.norm_c.add(unit), n);
             let t = maths::tanh(hat.fma(gain, V::load_first(s.norm_c.add(hidden + unit), n)));
             let o = V::load_first(s.gates.add(row * s.gates_stride + (first + 2) * hidden + unit).cast_const(), n);
-            let dh = V::load_first(self.dh.wrapping_add(row * self.dh_stride + unit), n);
-            let d = dh.mul(o).mul(t.neg().fma(t, one));
+            let d = self.gradient::<V>(row, unit, n).mul(o).mul(t.neg().fma(t, one));
             d.store_first(self.d_norm_c.add(row * hidden + unit), n);
             // Lanes behind the end: dh is zero there.
             let d = d.mul(gain);
             *sums = [d.add_to(sums[0]), d.mul(hat).add_to(sums[1])];
+        }
+    }
+
+    /// Gradient of the new h of `n` units.
+    ///
+    /// # Safety
+    /// The pointers hold these units.
+    #[inline(always)]
+    unsafe fn gradient<V: Lanes<Elem = T>>(&self, row: usize, unit: usize, n: usize) -> V {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            let d = V::load_first(self.dh.add(row * self.dh_stride + unit), n);
+            if self.dy.is_null() { d } else { d.add(V::load_first(self.dy.add(row * self.dy_stride + unit), n)) }
         }
     }
 
@@ -284,7 +319,6 @@ impl<T: Real> Backward<T> {
         // SAFETY: as in Forward.
         unsafe {
             let gates = s.gates.add(row * s.gates_stride);
-            let dh = self.dh.wrapping_add(row * self.dh_stride);
             macro_rules! gate {
                 ($slot:expr) => {
                     load!(gates.add(($slot) * hidden))
@@ -298,11 +332,11 @@ impl<T: Real> Backward<T> {
             match s.kind.cell {
                 Cell::RnnTanh => {
                     let h = gate!(0);
-                    put!(0, load!(dh).mul(h.neg().fma(h, one)));
+                    put!(0, self.gradient::<V>(row, unit, n).mul(h.neg().fma(h, one)));
                 }
                 Cell::RnnRelu => {
                     let zero = V::zero();
-                    put!(0, V::select(zero.lt(gate!(0)), load!(dh), zero));
+                    put!(0, V::select(zero.lt(gate!(0)), self.gradient(row, unit, n), zero));
                 }
                 Cell::Gru if self.part == Part::Resets => {
                     let at = self.d_operand.add(row * hidden + unit);
@@ -311,8 +345,8 @@ impl<T: Real> Backward<T> {
                     d.mul(r).store_first(at, n);
                 }
                 Cell::Gru => {
-                    let (z, new, d) = (gate!(1), gate!(2), load!(dh));
-                    let before = load!(s.h_before.add(row * s.h_stride));
+                    let (z, new, d) = (gate!(1), gate!(2), self.gradient::<V>(row, unit, n));
+                    let before = load!(s.h_before.add(row * s.h_before_stride));
                     let dn = d.mul(one.sub(z)).mul(new.neg().fma(new, one));
                     put!(1, d.mul(before.sub(new)).mul(slope!(z)));
                     put!(2, dn);
@@ -321,15 +355,16 @@ impl<T: Real> Backward<T> {
                         put!(0, dn.mul(q).mul(slope!(r)));
                         put!(3, dn.mul(r));
                     }
-                    let carry = self.carry.add(row * self.carry_stride + unit);
-                    V::load_first(carry, n).add(d.mul(z)).store_first(carry, n);
+                    let carry = self.carry.add(row * hidden + unit);
+                    let past = if self.carry_adds { V::load_first(carry, n) } else { V::zero() };
+                    past.add(d.mul(z)).store_first(carry, n);
                 }
                 Cell::Lstm => {
                     let (f, g, o) = (gate!(first), gate!(first + 1), gate!(first + 2));
                     let i = if s.kind.coupled { one.sub(f) } else { gate!(0) };
                     let before = load!(s.c_before.add(row * hidden));
                     let c = load!(s.c_new.add(row * hidden).cast_const());
-                    let d = load!(dh);
+                    let d = self.gradient::<V>(row, unit, n);
                     let (t, from_h) = if let Some(norm) = norm {
                         let inverse = V::splat(norm.inverse);
                         let hat = c.sub(V::splat(norm.mean)).mul(inverse);
@@ -346,7 +381,7 @@ impl<T: Real> Backward<T> {
                     let (mut dc, mut past) = (V::load_first(at, n), V::zero());
                     if !s.keep_c.is_null() {
                         let keep = load!(s.keep_c.add(row * hidden));
-                        past = one.sub(keep).mul(dc);
+                        past = rest(keep).mul(dc);
                         dc = dc.mul(keep);
                     }
                     dc = dc.add(from_h);
