@@ -14,6 +14,9 @@ use crate::{MatrixView, Real, Result};
 use std::ops::Range;
 use weft_simd::{Choice, chosen, dispatch_on, second_level};
 
+/// At most so many rows of a panel wait in the first-level cache for their nonlinearities, which go in step over the rows of several tiles. An
+/// RNN's go in step over the units of a panel, a tile at a time.
+const STRIP_ROWS: usize = 64;
 /// At least so many rows share one reading of W.
 const BLOCK_ROWS: usize = 192;
 
@@ -245,9 +248,10 @@ impl<T: Real> Pass<'_, T> {
         let stride = Panels::<T>::STRIDE;
         let packed = &self.weights.recurrent;
         let tallest = tile_rows(self.choice, packed.width.min(cell.gates() * padded) / T::WIDTH);
-        // Where nothing reads them again, the gates of a tile take the place of those before.
+        // Where nothing reads them again, the gates of a strip take the place of those before.
         let passing = self.x.is_some() && !self.training;
-        let mut own = scratch::<T>(if passing { tallest * stride } else { 0 });
+        let strip_rows = if cell.gates() == 1 { tallest } else { STRIP_ROWS };
+        let mut own = scratch::<T>(if passing { strip_rows * stride } else { 0 });
         for t in self.span.clone() {
             let end = rows.end.min(steps.active[t]);
             if rows.start >= end {
@@ -256,25 +260,29 @@ impl<T: Real> Pass<'_, T> {
             let (before, now) = (steps.before(t), steps.now(t));
             let ((h_first, h_before_stride), h_stride) = (self.states.before(steps, t), self.states.stride());
             let gates_row = steps.first(t) - self.base;
-            let tiles = (end - rows.start).div_ceil(tallest);
-            for panel in there_and_back(&panels, t) {
+            let strips = (end - rows.start).div_ceil(strip_rows);
+            for (panel, strip) in there_and_back(&panels, t).flat_map(|panel| (0..strips).map(move |strip| (panel, strip))) {
                 let (column, vectors) = packed.panel(panel);
                 // Units of this panel: all gates of one vector of them, or four vectors of the single gate of an RNN.
                 let unit = column / cell.gates();
                 let units = (hidden - unit).min(vectors * T::WIDTH / cell.gates());
-                for tile in 0..tiles {
-                    let cut = part(end - rows.start, tiles, tile);
-                    let j = rows.start + cut.start;
-                    // SAFETY: rows j.. of step t lie within gates, states and c and belong to this thread, as do those of the step before.
-                    unsafe {
-                        let gates = match passing {
-                            true => own.as_mut_ptr(),
-                            false => self.gates.0.add(self.places.at(gates_row + j, unit)),
-                        };
+                let cut = part(end - rows.start, strips, strip);
+                let first = rows.start + cut.start;
+                let tiles = cut.len().div_ceil(tallest);
+                // SAFETY: rows first.. of step t lie within gates, states and c and belong to this thread, as do those of the step before.
+                unsafe {
+                    let gates = match passing {
+                        true => own.as_mut_ptr(),
+                        false => self.gates.0.add(self.places.at(gates_row + first, unit)),
+                    };
+                    let h_before = h_first.add(first * h_before_stride);
+                    for tile in 0..tiles {
+                        let some = part(cut.len(), tiles, tile);
+                        let (rows, gates) = (some.len(), gates.add(some.start * stride));
                         if let Some(x) = self.x {
                             let input = sizes.input;
                             let chain = TileArguments {
-                                a: x[(steps.first(t) + j) * input..].as_ptr(),
+                                a: x[(steps.first(t) + first + some.start) * input..].as_ptr(),
                                 a_row_stride: input as isize,
                                 steps: input.min(CHUNK),
                                 lead: input,
@@ -289,18 +297,17 @@ impl<T: Real> Pass<'_, T> {
                                 add: false,
                                 cols: vectors * T::WIDTH,
                             };
-                            run_chain::<T>(self.choice, cut.len(), vectors, chain, input);
+                            run_chain::<T>(self.choice, rows, vectors, chain, input);
                         }
                         if cell == Cell::Gru {
                             let bias = &self.weights.hidden_bias[unit..unit + T::WIDTH];
-                            for i in 0..cut.len() {
+                            for i in 0..rows {
                                 let to = gates.add(i * stride + 3 * T::WIDTH);
                                 std::ptr::copy_nonoverlapping(bias.as_ptr(), to, T::WIDTH);
                             }
                         }
-                        let h_before = h_first.add(j * h_before_stride);
                         let chain = TileArguments {
-                            a: h_before,
+                            a: h_before.add(some.start * h_before_stride),
                             a_row_stride: h_before_stride as isize,
                             steps: hidden.min(CHUNK),
                             lead: hidden,
@@ -315,32 +322,32 @@ impl<T: Real> Pass<'_, T> {
                             add: false,
                             cols: vectors * T::WIDTH,
                         };
-                        run_chain::<T>(self.choice, cut.len(), vectors, chain, hidden);
-                        let (c_before, c_now) = if self.training { (before, now) } else { (0, 0) };
-                        let c_at = |row: usize| {
-                            let offset = if cell.has_cell_state() { (row + j) * padded + unit } else { 0 };
-                            self.c.0.wrapping_add(offset)
-                        };
-                        dispatch_on(
-                            self.choice,
-                            Forward {
-                                cell,
-                                rows: cut.len(),
-                                units,
-                                gates,
-                                gates_stride: stride,
-                                panels_apart: self.places.panels.apart(),
-                                h_before: h_before.add(unit),
-                                h_before_stride,
-                                h: self.states.now(steps, t).add(j * h_stride + unit),
-                                h_stride,
-                                c_before: c_at(c_before),
-                                c: c_at(c_now),
-                                c_stride: padded,
-                                training: self.training,
-                            },
-                        );
+                        run_chain::<T>(self.choice, rows, vectors, chain, hidden);
                     }
+                    let (c_before, c_now) = if self.training { (before, now) } else { (0, 0) };
+                    let c_at = |row: usize| {
+                        let offset = if cell.has_cell_state() { (row + first) * padded + unit } else { 0 };
+                        self.c.0.wrapping_add(offset)
+                    };
+                    dispatch_on(
+                        self.choice,
+                        Forward {
+                            cell,
+                            rows: cut.len(),
+                            units,
+                            gates,
+                            gates_stride: stride,
+                            panels_apart: self.places.panels.apart(),
+                            h_before: h_before.add(unit),
+                            h_before_stride,
+                            h: self.states.now(steps, t).add(first * h_stride + unit),
+                            h_stride,
+                            c_before: c_at(c_before),
+                            c: c_at(c_now),
+                            c_stride: padded,
+                            training: self.training,
+                        },
+                    );
                 }
             }
             if let Some(here) = here {

@@ -259,7 +259,8 @@ impl<T: Real> Pass<'_, T> {
         });
     }
 
-    /// Which numbers of `n` sorted rows from `first` on become those of step t, if that is random or only a part of each.
+    /// Writes the kept shares of h̃ (0) or c̃ (1) of `n` sorted rows from `first` on at step t: ones and zeros in training, else one share for
+    /// all. Null without zoneout.
     ///
     /// # Safety
     /// The rows lie within the buffer and belong to this thread.
