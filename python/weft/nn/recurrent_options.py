@@ -7,7 +7,9 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from ..autograd.dropout import dropout
 from ..autograd.recurrent_options import Noise
+from ..autograd.tensor import Tensor
 from ..errors import ConfigError, range_error
 from ..random import default_generator
 
@@ -114,8 +116,7 @@ class Options:
 
 
 def _mask(p: float, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    keep = default_generator().uniform(0.0, 1.0, shape, np.float64) >= p
-    return (keep / (1.0 - p)).astype(dtype)
+    return dropout(Tensor(np.ones(shape, dtype)), p, *default_generator().next())._array
 
 
 class RecurrentNoise:
