@@ -46,6 +46,46 @@ def test_pieces_with_carried_noise_are_the_whole_bit_for_bit(rng, name, training
             layer(x, noise=layer.noise(2))
 
 
+def test_masks_keep_their_share_and_are_those_of_the_seed():
+    layer = nn.LSTM(40, 50, input_dropout=0.25, recurrent_dropout=0.5)
+
+    def masks():
+        weft.manual_seed(3)
+        noise = layer.noise(100)
+        return noise.input(0), noise.direction(0).mask
+
+    for mask, again, p, width in zip(masks(), masks(), (0.25, 0.5), (40, 50), strict=True):
+        assert mask.shape == (100, width) and mask.dtype == np.float32 and (mask == again).all()
+        assert set(np.unique(mask)) == {np.float32(0), np.float32(1 / (1 - p))}
+        assert abs((mask == 0).mean() - p) < 0.05
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("hidden", [37, 70])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("lengths", [None, [5, 1, 0, 5, 3, 2, 5, 4, 1]])
+def test_wide_layers_by_phases_are_those_of_the_tiles(rng, name, hidden, batch_first, lengths):
+    layer = LAYERS[name](11, hidden, 2, bidirectional=True, batch_first=batch_first, dtype="float64")
+    x = weft.tensor(rng.standard_normal((9, 5, 11) if batch_first else (5, 9, 11)), requires_grad=True)
+    states = [weft.tensor(rng.standard_normal((4, 9, hidden)), requires_grad=True) for _ in range(2 if name == "lstm" else 1)]
+    for given in (None, tuple(states) if name == "lstm" else states[0]):
+        found = []
+        for shown in ({}, {"return_gates": True}):
+            leaves = [x, *states, *layer.parameters()]
+            for leaf in leaves:
+                leaf.grad = None
+            y, last, *_ = layer(x, given, lengths=lengths, **shown)
+            ((y * y).sum() + sum(s.sum() for s in flat(last))).backward()
+            gradients = [None if leaf.grad is None else np.array(leaf.grad) for leaf in leaves]
+            found.append(((y, last), gradients))
+        (tiles, by_tiles), (phases, by_phases) = found
+        assert same(tiles, phases)
+        for a, b in zip(by_tiles, by_phases, strict=True):
+            assert (a is None) == (b is None)
+            if a is not None:
+                np.testing.assert_allclose(b, a, rtol=1e-10, atol=1e-11)
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_row_does_not_depend_on_its_batch(rng, name):
     options = {k: v for k, v in ALL[name].items() if k != "zoneout"} | {"zoneout": 0.2}
