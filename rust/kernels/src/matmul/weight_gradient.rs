@@ -19,7 +19,8 @@ pub fn weight_gradient<T: Real>(x: MatrixView<'_, T>, g: MatrixView<'_, T>, to: 
     weight_gradient_of_parts([(x, 0)], g, to);
 }
 
-/// The same where the rows of x lie in parts, at least one, each with the row of g at which it begins; the others are zeros.
+/// The same where the rows of x lie in parts, at least one, each with the row of g at which it begins; what no part
+/// meets of g adds nothing.
 pub(crate) fn weight_gradient_of_parts<'a, T: Real>(
     parts: impl IntoIterator<Item = (MatrixView<'a, T>, usize)>,
     g: MatrixView<'_, T>,

@@ -54,7 +54,12 @@ impl<T: Real> Hidden<T> {
     ///
     /// # Safety
     /// The rows are there for as long as the parts, and nobody writes them.
-    pub unsafe fn before_all<'a>(&self, steps: &Steps, has_initial: bool, copy: &'a mut Scratch<T>) -> [Option<Part<'a, T>>; 2] {
+    pub unsafe fn before_all<'a>(
+        &self,
+        steps: &Steps,
+        has_initial: bool,
+        copy: &'a mut Scratch<T>,
+    ) -> [Option<RowsBefore<'a, T>>; 2] {
         let (all, batch, width) = (steps.rows(), steps.batch, self.width);
         // SAFETY: passed on to the caller; of `rows` rows, those of the last step are left out.
         unsafe {
@@ -78,4 +83,4 @@ impl<T: Real> Hidden<T> {
 }
 
 /// States, and the first row that they stand before.
-pub(super) type Part<'a, T> = (MatrixView<'a, T>, usize);
+pub(super) type RowsBefore<'a, T> = (MatrixView<'a, T>, usize);

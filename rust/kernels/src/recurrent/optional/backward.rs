@@ -367,9 +367,9 @@ impl<T: Real> Pass<'_, T> {
             // SAFETY: rows first..end of step t lie within the buffers and belong to this thread.
             unsafe {
                 let dh = self.dh.at(first * state);
-                let mut dy = (self.dy.0.wrapping_add(row * self.dy.1), self.dy.1);
-                if self.dy.0.is_null() {
-                    dy.0 = std::ptr::null();
+                let mut dy = self.dy;
+                if !dy.0.is_null() {
+                    dy.0 = dy.0.add(row * dy.1);
                 }
                 let (mut d, mut d_stride) = (dh.cast_const(), state);
                 if zones || projects {

@@ -4,6 +4,23 @@ use crate::Real;
 use crate::elementwise::Map;
 use weft_simd::{Choice, Isa, Kernel, Lanes, dispatch_on};
 
+/// Calls a method for all numbers of a row: for four vectors of them in step, then for one at a time, for chains alone wait for themselves.
+macro_rules! over {
+    ($count:expr, $lanes:ty, $this:ident.$method:ident($row:expr $(, $more:expr)*)) => {{
+        let mut i = 0;
+        while i + <$lanes as Lanes>::Step::WIDTH <= $count {
+            $this.$method::<<$lanes as Lanes>::Step>($row, i, <$lanes as Lanes>::Step::WIDTH $(, $more)*);
+            i += <$lanes as Lanes>::Step::WIDTH;
+        }
+        while i < $count {
+            let n = <$lanes>::WIDTH.min($count - i);
+            $this.$method::<$lanes>($row, i, n $(, $more)*);
+            i += n;
+        }
+    }};
+}
+pub(super) use over;
+
 macro_rules! mixing {
     ($(#[$doc:meta])* $name:ident, $n:literal, [$($x:ident),*] => $y:expr) => {
         $(#[$doc])*
@@ -70,16 +87,7 @@ impl<T: Real, M: Map<N>, const N: usize> Kernel for Mixed<'_, T, M, N> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         for row in 0..self.rows {
-            let mut i = 0;
-            while i + <T::On<I> as Lanes>::Step::WIDTH <= self.cols {
-                self.numbers::<<T::On<I> as Lanes>::Step>(row, i, <T::On<I> as Lanes>::Step::WIDTH);
-                i += <T::On<I> as Lanes>::Step::WIDTH;
-            }
-            while i < self.cols {
-                let n = T::WIDTH.min(self.cols - i);
-                self.numbers::<T::On<I>>(row, i, n);
-                i += n;
-            }
+            over!(self.cols, T::On<I>, self.numbers(row));
         }
     }
 }
@@ -117,21 +125,24 @@ impl<T: Real> Kernel for Zones<T> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         for row in 0..self.rows {
-            let mut i = 0;
-            while i < self.cols {
-                let (at, n) = (row * self.cols + i, T::WIDTH.min(self.cols - i));
-                // SAFETY: the pointers hold these rows, and n numbers are left in this one.
-                unsafe {
-                    let mut d = <T::On<I>>::load_first(self.dh.add(at), n);
-                    if !self.dy.0.is_null() {
-                        d = d.add(<T::On<I>>::load_first(self.dy.0.add(row * self.dy.1 + i), n));
-                    }
-                    let keep = <T::On<I>>::load_first(self.keep.add(at), n);
-                    keep.mul(d).store_first(self.to.add(at), n);
-                    rest(keep).mul(d).store_first(self.dh.add(at), n);
-                }
-                i += n;
+            over!(self.cols, T::On<I>, self.numbers(row));
+        }
+    }
+}
+
+impl<T: Real> Zones<T> {
+    #[inline(always)]
+    fn numbers<V: Lanes<Elem = T>>(&self, row: usize, i: usize, n: usize) {
+        let at = row * self.cols + i;
+        // SAFETY: the pointers hold these rows, and n numbers are left in this one.
+        unsafe {
+            let mut d = V::load_first(self.dh.add(at), n);
+            if !self.dy.0.is_null() {
+                d = d.add(V::load_first(self.dy.0.add(row * self.dy.1 + i), n));
             }
+            let keep = V::load_first(self.keep.add(at), n);
+            keep.mul(d).store_first(self.to.add(at), n);
+            rest(keep).mul(d).store_first(self.dh.add(at), n);
         }
     }
 }

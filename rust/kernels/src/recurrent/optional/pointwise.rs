@@ -1,27 +1,11 @@
 //! What a cell does to its gates once the sums are there, for rows of one step over all units, with every option a branch on the row.
 
 use super::Kind;
-use super::mixing::rest;
+use super::mixing::{over, rest};
 use super::norm::statistics;
 use crate::Real;
 use crate::recurrent::Cell;
 use weft_simd::{Isa, Kernel, Lanes, maths};
-
-/// Calls a method for all units of a row: for four vectors of them in step, then for one at a time, for chains alone wait for themselves.
-macro_rules! over {
-    ($hidden:expr, $lanes:ty, $this:ident.$method:ident($row:expr $(, $more:expr)*)) => {{
-        let mut unit = 0;
-        while unit + <$lanes as Lanes>::Step::WIDTH <= $hidden {
-            $this.$method::<<$lanes as Lanes>::Step>($row, unit, <$lanes as Lanes>::Step::WIDTH $(, $more)*);
-            unit += <$lanes as Lanes>::Step::WIDTH;
-        }
-        while unit < $hidden {
-            let n = <$lanes>::WIDTH.min($hidden - unit);
-            $this.$method::<$lanes>($row, unit, n $(, $more)*);
-            unit += n;
-        }
-    }};
-}
 
 /// Rows of one step. Pointers stand at the first row; strides in numbers; null where the cell has no such thing.
 #[derive(Clone, Copy)]
