@@ -94,6 +94,9 @@ fn long_sums_are_cut_every_chunk_of_k() {
 fn many_rows_and_many_columns_cross_the_cache_blocks() {
     check::<f32>(390, 20, 10, rough);
     check::<f32>(4, 10, 2100, rough);
+    // Panels that two and three threads cannot share out evenly.
+    check::<f32>(26, 10, 12 * 64 + 10, rough);
+    check::<f32>(50, 10, 13 * 64 + 10, rough);
 }
 
 #[test]

@@ -150,3 +150,32 @@ fn threads_and_layouts_change_no_bit() {
         }
     }
 }
+
+/// Weights that the second-level cache cannot hold are shared out by units: 21 and 22 panels, which threads cannot have evenly; short rows leave
+/// early, and one thread of all panels asks for lines of the next.
+#[test]
+fn wide_layers_change_no_bit_with_threads() {
+    for (cell, hidden) in [(Cell::Lstm, 330), (Cell::Lstm, 350), (Cell::Gru, 410), (Cell::RnnTanh, 700)] {
+        let (steps, batch, sizes) = (5, 20, Sizes { input: 7, hidden });
+        let lengths: Vec<i64> = (0..batch as i64).map(|b| (b * 3) % 6).collect();
+        let x = rough(steps * batch * sizes.input, 8);
+        for lengths in [None, Some(&lengths[..])] {
+            let layout = Layout { steps, batch, batch_first: false, lengths, reverse: lengths.is_some() };
+            set_num_threads(1).unwrap();
+            let one = run(cell, sizes, layout, &x);
+            if lengths.is_none() {
+                let row: Vec<f32> = x.chunks(7).skip(3).step_by(batch).flatten().copied().collect();
+                let got = one.y.chunks(hidden).skip(3).step_by(batch).flatten();
+                for (got, want) in got.zip(plain(cell, sizes, &row)) {
+                    assert!((*got as f64 - want).abs() < 1e-3, "{cell:?}: {got} for {want}");
+                }
+            }
+            for threads in [2, 3, 7] {
+                set_num_threads(threads).unwrap();
+                let many = run(cell, sizes, layout, &x);
+                assert!(one.y == many.y && one.h == many.h && one.dx == many.dx, "{cell:?} {threads}");
+                assert!(one.dw == many.dw && one.dr == many.dr && one.db == many.db, "{cell:?} {threads}");
+            }
+        }
+    }
+}

@@ -223,4 +223,6 @@ pub trait Isa: Copy + Send + Sync + 'static {
 
     /// Hints that the line at `p` will be read soon. Any address is allowed.
     fn prefetch<T>(p: *const T);
+    /// The same, into the second-level cache only.
+    fn prefetch_second<T>(p: *const T);
 }

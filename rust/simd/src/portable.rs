@@ -18,6 +18,8 @@ impl Isa for PortableIsa {
 
     #[inline(always)]
     fn prefetch<T>(_: *const T) {}
+    #[inline(always)]
+    fn prefetch_second<T>(_: *const T) {}
 }
 
 impl<T: Copy, const N: usize> VectorOf<T, N> {

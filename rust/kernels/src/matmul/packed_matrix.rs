@@ -88,6 +88,15 @@ impl<T: Real> PackedMatrix<T> {
         panel * self.width * self.rows
     }
 
+    /// Where line `part · K` of a panel stands, null behind its last: tiles that ask for a line at each step share it out so.
+    pub(crate) fn lines(&self, panel: usize, part: usize) -> *const T {
+        if part < self.panel(panel).1 {
+            self.data[self.panel_offset(panel) + part * self.rows * T::WIDTH..].as_ptr()
+        } else {
+            std::ptr::null()
+        }
+    }
+
     /// Row `k` of a panel.
     pub(crate) fn panel_pointer(&self, panel: usize, k: usize) -> *const T {
         let offset = self.panel_offset(panel) + k * self.panel(panel).1 * T::WIDTH;

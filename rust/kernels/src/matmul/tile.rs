@@ -43,6 +43,8 @@ pub struct TileArguments<T> {
     pub b: *const T,
     /// From row to row of B.
     pub b_stride: usize,
+    /// What a later tile reads: a line of it is asked for at each step, into the second-level cache. Null for nothing.
+    pub next: *const T,
     /// Where the chains start: the first row of a matrix of starts, zero if null.
     pub from: *const T,
     /// From row to row of the starts; 0 for a bias.
@@ -57,16 +59,18 @@ pub struct TileArguments<T> {
     pub cols: usize,
 }
 
-struct Tile<'a, T, const MR: usize, const NV: usize, const PACKED: bool>(&'a TileArguments<T>);
+struct Tile<'a, T, const MR: usize, const NV: usize, const PACKED: bool, const NEXT: bool>(&'a TileArguments<T>);
 
-impl<T: Real, const MR: usize, const NV: usize, const PACKED: bool> Kernel for Tile<'_, T, MR, NV, PACKED> {
+impl<T: Real, const MR: usize, const NV: usize, const PACKED: bool, const NEXT: bool> Kernel
+    for Tile<'_, T, MR, NV, PACKED, NEXT>
+{
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(self) {
         if NV <= I::TILE_VECTORS {
             // SAFETY: the caller of `run_tile` promises that all addresses of the tile are valid.
-            unsafe { tile::<I, T, MR, NV, PACKED>(self.0) }
+            unsafe { tile::<I, T, MR, NV, PACKED, NEXT>(self.0) }
         } else {
             unreachable!("run_tile cuts tiles into what the instruction set holds")
         }
@@ -74,7 +78,7 @@ impl<T: Real, const MR: usize, const NV: usize, const PACKED: bool> Kernel for T
 }
 
 #[inline(always)]
-unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: bool>(args: &TileArguments<T>) {
+unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: bool, const NEXT: bool>(args: &TileArguments<T>) {
     let width = T::WIDTH;
     let cols = args.cols;
     let full = cols == NV * width;
@@ -95,6 +99,7 @@ unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: 
 
         let c = args.c;
         let mut b = args.b;
+        let mut next = args.next;
         let mut rows = [args.a; MR];
         if !PACKED {
             for (i, row) in rows.iter_mut().enumerate() {
@@ -114,6 +119,10 @@ unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: 
                     for j in 0..NV {
                         acc[i][j] = x.fma(b_row[j], acc[i][j]);
                     }
+                }
+                if NEXT {
+                    I::prefetch_second(next);
+                    next = next.wrapping_add(T::WIDTH);
                 }
                 b = b.wrapping_add(args.b_stride);
                 if PACKED {
@@ -221,6 +230,7 @@ pub unsafe fn run_tile<T: Real, const PACKED: bool>(choice: Choice, rows: usize,
         for first in (0..args.cols).step_by(most * T::WIDTH) {
             let part = TileArguments {
                 b: args.b.wrapping_add(first),
+                next: if first == 0 { args.next } else { std::ptr::null() },
                 from: if args.from.is_null() { args.from } else { args.from.wrapping_add(first) },
                 c: args.c.wrapping_add(first),
                 cols: (args.cols - first).min(most * T::WIDTH),
@@ -232,12 +242,17 @@ pub unsafe fn run_tile<T: Real, const PACKED: bool>(choice: Choice, rows: usize,
         return;
     }
     macro_rules! pick {
-        ($($r:literal: $($v:literal)*);*) => {
+        ($next:literal; $($r:literal: $($v:literal)*);*) => {
             match (rows, vectors) {
-                $($(($r, $v) => dispatch_on(choice, Tile::<T, $r, $v, PACKED>(args)),)*)*
+                $($(($r, $v) => dispatch_on(choice, Tile::<T, $r, $v, PACKED, $next>(args)),)*)*
                 _ => unreachable!("no tile of {rows} rows by {vectors} vectors"),
             }
         };
     }
-    pick!(1: 1 2 3 4; 2: 1 2 3 4; 3: 1 2 3 4; 4: 1 2 3 4; 5: 1 2 3 4; 6: 1 2 3 4; 7: 1 2 3; 8: 1 2 3)
+    // Who packs A reads B's panels many times, group by group, and asks for nothing.
+    if PACKED || args.next.is_null() {
+        pick!(false; 1: 1 2 3 4; 2: 1 2 3 4; 3: 1 2 3 4; 4: 1 2 3 4; 5: 1 2 3 4; 6: 1 2 3 4; 7: 1 2 3; 8: 1 2 3)
+    } else {
+        pick!(true; 1: 1 2 3 4; 2: 1 2 3 4; 3: 1 2 3 4; 4: 1 2 3 4; 5: 1 2 3 4; 6: 1 2 3 4; 7: 1 2 3; 8: 1 2 3)
+    }
 }

@@ -1,9 +1,10 @@
 //! The backward pass of one layer in one direction.
 
 use super::PackedWeights;
-use super::forward::{Cache, run_chain, run_cut, there_and_back};
+use super::forward::{Cache, run_chain};
 use super::gates::GatePanels;
 use super::pointwise::Backward;
+use super::shares::{Share, share_out};
 use super::states::Hidden;
 use super::steps::Steps;
 use super::weights::{unpack_bias, unpack_gradient};
@@ -13,7 +14,6 @@ use crate::matmul::{CHUNK, PackedMatrix, Panels, Right, Start, product};
 use crate::parallel::{Presence, Shared, part};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
-use std::ops::Range;
 use weft_simd::{Choice, chosen, dispatch_on};
 
 /// Where gradients go; every buffer is written whole. An empty buffer is not wanted.
@@ -122,7 +122,7 @@ pub fn backward<T: Real>(
         dc: Shared(dc.as_mut_ptr()),
     };
     let (numbers, panels) = (hidden * cell.gates() * padded, back_recurrent.panels());
-    run_cut(steps, batch, numbers, size_of::<T>(), panels, &|rows, units, here| pass.run(rows, units, here));
+    share_out(steps, batch, numbers, size_of::<T>(), panels, false, &|share, here| pass.run(share, here));
 
     for (j, &b) in steps.order.iter().enumerate() {
         for (to, from) in [(&mut *gradients.h0, &dh), (&mut *gradients.c0, &dc)] {
@@ -269,7 +269,8 @@ unsafe impl<T: Sync> Sync for Pass<'_, T> {}
 impl<T: Real> Pass<'_, T> {
     /// Takes the sorted rows of one thread back through all steps, or some panels of units with a barrier between the gates of all units
     /// and the products that read them.
-    fn run(&self, rows: Range<usize>, panels: Range<usize>, here: Option<&Presence<'_>>) {
+    fn run(&self, share: &Share, here: Option<&Presence<'_>>) {
+        let (rows, panels) = (share.rows.clone(), share.panels.clone());
         let (cell, sizes, steps) = (self.weights.cell, self.weights.sizes, self.steps);
         let (hidden, padded) = (sizes.hidden, sizes.padded::<T>());
         let (stride, apart) = (Panels::<T>::STRIDE, self.places.panels.apart());
@@ -318,7 +319,8 @@ impl<T: Real> Pass<'_, T> {
                     here.wait();
                 }
                 // dh_{t−1} += dG_t · R
-                for panel in there_and_back(&panels, t) {
+                for turn in 0..share.turns() {
+                    let panel = share.panel(t, turn);
                     let (column, vectors) = packed.panel(panel);
                     let cols = (hidden - column).min(packed.width);
                     let tiles = (end - first).div_ceil(tile_rows(self.choice, vectors));
@@ -333,6 +335,7 @@ impl<T: Real> Pass<'_, T> {
                             gap,
                             b: packed.panel_pointer(panel, 0),
                             b_stride: vectors * T::WIDTH,
+                            next: share.next(packed, t, turn, tile),
                             from: self.dh.0.add((first + cut.start) * padded + column),
                             from_stride: padded as isize,
                             c: self.dh.0.add((first + cut.start) * padded + column),

@@ -2,13 +2,14 @@
 
 use super::gates::GatePanels;
 use super::pointwise::Forward;
+use super::shares::{Share, share_out};
 use super::states::Hidden;
 use super::steps::{Layout, Steps};
 use super::{Cell, PackedWeights};
 use crate::error::check_length;
 use crate::matmul::tile::{TileArguments, run_tile, tile_rows};
 use crate::matmul::{CHUNK, Panels, Right, Start, product};
-use crate::parallel::{self, Barrier, Presence, Shared, num_threads, part, threads_for, threads_for_bytes};
+use crate::parallel::{Presence, Shared, num_threads, part};
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, Real, Result};
 use std::ops::Range;
@@ -143,8 +144,8 @@ pub fn forward<T: Real>(
             training,
         };
         let panels = weights.recurrent.panels();
-        run_cut(&steps, batch, hidden * cell.gates() * padded, size_of::<T>(), panels, &|rows, units, here| {
-            pass.run(rows, units, here);
+        share_out(&steps, batch, hidden * cell.gates() * padded, size_of::<T>(), panels, true, &|share, here| {
+            pass.run(share, here)
         });
     }
 
@@ -187,42 +188,6 @@ pub fn step<T: Real>(weights: &PackedWeights<T>, batch: usize, x: &[T], h: &mut 
     Ok(())
 }
 
-/// What of R a thread must read between two barriers to be worth them, a third of a microsecond from the second-level cache.
-const BYTES_TO_A_BARRIER: f64 = 3e4;
-/// The same for the arithmetic of several rows.
-const OPERATIONS_TO_A_BARRIER: f64 = 4e4;
-
-/// A thread's share: rows, panels, and where it waits if others have the same rows.
-type Part<'a> = &'a (dyn Fn(Range<usize>, Range<usize>, Option<&Presence<'_>>) + Sync);
-
-/// Who does what in a pass: threads take rows of the batch through all steps, without a barrier; or, where there are too few rows for
-/// that, panels of units through all steps, with a barrier at each. `numbers` are those of R; bits are the same.
-pub(super) fn run_cut(steps: &Steps, batch: usize, numbers: usize, size: usize, panels: usize, run: Part<'_>) {
-    let operations = 2.0 * steps.rows() as f64 * numbers as f64;
-    let wanted = threads_for(operations);
-    let by_rows = wanted.min((batch / 4).max(1));
-    // Threads are woken once for all steps: one to three rows are worth those that reading R is, more rows those of their arithmetic.
-    let woken = if batch < 4 { threads_for_bytes(steps.steps * numbers * size) } else { wanted };
-    let between_barriers =
-        (numbers as f64 * size as f64 / BYTES_TO_A_BARRIER).max(operations / steps.steps as f64 / OPERATIONS_TO_A_BARRIER);
-    let by_units = (between_barriers as usize).min(woken).min(panels).max(1);
-    // A thread of its own rows reads all of R at each step. What does not fit into its second-level cache beside gates and states is better
-    // shared out: in one of 1 MiB a GRU of 256 units (three quarters of it) goes forward 1.0 to 1.14 times as fast, an LSTM of 192 (four
-    // sevenths) no faster and with gradients slower.
-    let crowded = numbers * size > second_level() * 5 / 8;
-    if (by_rows == 1 || crowded) && by_units > 1 {
-        let barrier = Barrier::new(by_units);
-        let together = parallel::run_together(by_units, &|index| {
-            let here = barrier.enter(index);
-            run(0..batch, part(panels, by_units, index), Some(&here));
-        });
-        if together {
-            return;
-        }
-    }
-    parallel::run(by_rows, &|index| run(steps.cut(by_rows, index), 0..panels, None));
-}
-
 struct Pass<'a, T> {
     choice: Choice,
     weights: &'a PackedWeights<T>,
@@ -242,7 +207,7 @@ struct Pass<'a, T> {
 impl<T: Real> Pass<'_, T> {
     /// Takes the sorted rows of one thread through all steps; no other thread reads or writes them. Or some panels of units, which others
     /// read after the barrier.
-    fn run(&self, rows: Range<usize>, panels: Range<usize>, here: Option<&Presence<'_>>) {
+    fn run(&self, share: &Share, here: Option<&Presence<'_>>) {
         let (cell, sizes, steps) = (self.weights.cell, self.weights.sizes, self.steps);
         let (hidden, padded) = (sizes.hidden, sizes.padded::<T>());
         let stride = Panels::<T>::STRIDE;
@@ -253,21 +218,25 @@ impl<T: Real> Pass<'_, T> {
         let strip_rows = if cell.gates() == 1 { tallest } else { STRIP_ROWS };
         let mut own = scratch::<T>(if passing { strip_rows * stride } else { 0 });
         for t in self.span.clone() {
-            let end = rows.end.min(steps.active[t]);
-            if rows.start >= end {
+            let end = share.rows.end.min(steps.active[t]);
+            if share.rows.start >= end {
                 break;
             }
             let (before, now) = (steps.before(t), steps.now(t));
             let ((h_first, h_before_stride), h_stride) = (self.states.before(steps, t), self.states.stride());
             let gates_row = steps.first(t) - self.base;
-            let strips = (end - rows.start).div_ceil(strip_rows);
-            for (panel, strip) in there_and_back(&panels, t).flat_map(|panel| (0..strips).map(move |strip| (panel, strip))) {
+            let turns = (0..share.turns()).flat_map(|turn| {
+                let panel = share.panel(t, turn);
+                let rows = share.rows_of(panel, end);
+                let strips = rows.len().div_ceil(strip_rows);
+                (0..strips).map(move |strip| (turn, panel, rows.start, part(rows.len(), strips, strip)))
+            });
+            for (turn, panel, first, cut) in turns {
                 let (column, vectors) = packed.panel(panel);
                 // Units of this panel: all gates of one vector of them, or four vectors of the single gate of an RNN.
                 let unit = column / cell.gates();
                 let units = (hidden - unit).min(vectors * T::WIDTH / cell.gates());
-                let cut = part(end - rows.start, strips, strip);
-                let first = rows.start + cut.start;
+                let first = first + cut.start;
                 let tiles = cut.len().div_ceil(tallest);
                 // SAFETY: rows first.. of step t lie within gates, states and c and belong to this thread, as do those of the step before.
                 unsafe {
@@ -290,6 +259,7 @@ impl<T: Real> Pass<'_, T> {
                                 gap: 0,
                                 b: self.weights.input.panel_pointer(panel, 0),
                                 b_stride: vectors * T::WIDTH,
+                                next: std::ptr::null(),
                                 from: self.weights.bias[column..].as_ptr(),
                                 from_stride: 0,
                                 c: gates,
@@ -315,6 +285,7 @@ impl<T: Real> Pass<'_, T> {
                             gap: 0,
                             b: packed.panel_pointer(panel, 0),
                             b_stride: vectors * T::WIDTH,
+                            next: share.next(packed, t, turn, cut.start / tallest + tile),
                             from: gates.add(cell.recurrent_slot() * T::WIDTH),
                             from_stride: stride as isize,
                             c: gates.add(cell.recurrent_slot() * T::WIDTH),
@@ -357,13 +328,6 @@ impl<T: Real> Pass<'_, T> {
     }
 }
 
-/// Panels from the first to the last in even steps and back in odd ones: of weights that the second-level cache cannot hold, each step begins
-/// with those that the one before it has left there.
-pub(super) fn there_and_back(panels: &Range<usize>, t: usize) -> impl Iterator<Item = usize> + use<> {
-    let (start, end, back) = (panels.start, panels.end, t % 2 == 1);
-    (start..end).map(move |panel| if back { start + end - 1 - panel } else { panel })
-}
-
 /// One tile over all of K by rule R1: chunks after the first start from zero and are added to C.
 ///
 /// # Safety
@@ -379,6 +343,7 @@ pub(super) unsafe fn run_chain<T: Real>(choice: Choice, rows: usize, vectors: us
                 a: offset_in_blocks(first.a, done, lead, first.gap),
                 steps: (k - done).min(CHUNK),
                 lead: first.segment - done % first.segment,
+                next: if first.next.is_null() { first.next } else { first.next.wrapping_add(done * T::WIDTH) },
                 b: first.b.add(done * first.b_stride),
                 from: std::ptr::null(),
                 add: true,
