@@ -33,7 +33,13 @@ def empty_cache() -> int:
 
 
 def set_flush_denormal(mode: bool) -> bool:
-    """Flushes subnormal numbers to zero, in the caller and in the workers of its kernels; False where the processor cannot."""
+    """Flushes subnormal numbers to zero, in the caller and in the workers of its kernels; False where the processor cannot.
+
+    Off by default, as in torch. Worth it where gradients vanish and subnormal numbers are slow: on an Intel Xeon an RNN that is stuck over
+    200 steps trained ten times as fast. Numbers below 1.2e-38 (f64: 2.2e-308) become 0, so last bits may differ.
+
+    >>> done = weft.set_flush_denormal(False)
+    """
     return _native.set_flush_denormal(mode)
 
 
