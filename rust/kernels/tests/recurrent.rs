@@ -151,8 +151,8 @@ fn threads_and_layouts_change_no_bit() {
     }
 }
 
-/// Weights that the second-level cache cannot hold are shared out by units: 21 and 22 panels, which threads cannot have evenly; short rows leave
-/// early, and one thread of all panels asks for lines of the next.
+/// Weights that the second-level cache cannot hold are shared out by units: 11, 21, 22 and 26 panels, most of which threads cannot have evenly;
+/// short rows leave early, and one thread of all panels asks for lines of the next.
 #[test]
 fn wide_layers_change_no_bit_with_threads() {
     for (cell, hidden) in [(Cell::Lstm, 330), (Cell::Lstm, 350), (Cell::Gru, 410), (Cell::RnnTanh, 700)] {

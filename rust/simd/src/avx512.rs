@@ -37,7 +37,7 @@ impl Isa for Avx512 {
 macro_rules! lanes {
     ($name:ident, $elem:ty, $width:literal, $mask:ty, $set1:ident, $loadu:ident, $storeu:ident, $mload:ident, $mstore:ident,
      $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident, $min:ident, $max:ident, $sqrt:ident, $and:ident, $andnot:ident,
-     $or:ident, $xor:ident, $cmp:ident, $blend:ident, $to_int:ident, $from_int:ident, $shl:ident, $shr:ident, $set1_int:ident,
+     $or:ident, $xor:ident, $scale:ident, $cmp:ident, $blend:ident, $to_int:ident, $from_int:ident, $shr:ident, $set1_int:ident,
      $and_int:ident, $or_int:ident, $lower:ident, $upper:ident, $add_half:ident, $max_half:ident, $fold_add:ident, $fold_max:ident, $turn:ident, $bits:literal, $bias:expr, $int_magic:expr, $mantissa:expr, $one:expr, $exp_magic:expr) => {
         // SAFETY of the impl: these types are only used inside `dispatch`, which has found AVX-512 F, BW, DQ and VL; the
         // pointer methods pass on their callers' promise.
@@ -173,8 +173,16 @@ macro_rules! lanes {
             }
             #[inline(always)]
             fn pow2(self) -> Self {
-                // n + bias in the last bits of the mantissa, shifted into the exponent field.
-                Self(unsafe { $from_int($shl::<$bits>($to_int($add(self.0, $set1($int_magic + $bias))))) })
+                Self::splat(1.0).scale(self)
+            }
+            #[inline(always)]
+            fn scale(self, n: Self) -> Self {
+                // One instruction for an addition, a shift and a product.
+                Self(unsafe { $scale(self.0, n.0) })
+            }
+            #[inline(always)]
+            fn scale_far(self, n: Self) -> Self {
+                self.scale(n)
             }
             #[inline(always)]
             fn split_exponent(self) -> (Self, Self) {
@@ -212,11 +220,11 @@ lanes!(
     _mm512_andnot_ps,
     _mm512_or_ps,
     _mm512_xor_ps,
+    _mm512_scalef_ps,
     _mm512_cmp_ps_mask,
     _mm512_mask_blend_ps,
     _mm512_castps_si512,
     _mm512_castsi512_ps,
-    _mm512_slli_epi32,
     _mm512_srli_epi32,
     _mm512_set1_epi32,
     _mm512_and_si512,
@@ -257,11 +265,11 @@ lanes!(
     _mm512_andnot_pd,
     _mm512_or_pd,
     _mm512_xor_pd,
+    _mm512_scalef_pd,
     _mm512_cmp_pd_mask,
     _mm512_mask_blend_pd,
     _mm512_castpd_si512,
     _mm512_castsi512_pd,
-    _mm512_slli_epi64,
     _mm512_srli_epi64,
     _mm512_set1_epi64,
     _mm512_and_si512,

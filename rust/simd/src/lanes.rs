@@ -156,6 +156,19 @@ pub trait Lanes: Copy + Send + Sync + 'static {
 
     /// 2ⁿ for whole `n` in the range of normal exponents, by writing the exponent field.
     fn pow2(self) -> Self;
+    /// `self · 2ⁿ` for such n, rounded once.
+    #[inline(always)]
+    fn scale(self, n: Self) -> Self {
+        self.mul(n.pow2())
+    }
+    /// The same for whole n that may go beyond them; `self` is in [½, 2].
+    #[inline(always)]
+    fn scale_far(self, n: Self) -> Self {
+        // In two halves: each is a normal number, and only the last product rounds.
+        let half = n.mul(Self::splat(Self::Elem::from_f64(0.5))).round();
+        let rest = n.sub(half);
+        self.mul(half.pow2()).mul(rest.pow2())
+    }
     /// For positive normal numbers: mantissa in [1, 2) and exponent, so that `self = mantissa · 2^exponent`.
     fn split_exponent(self) -> (Self, Self);
 

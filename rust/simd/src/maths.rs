@@ -19,21 +19,23 @@ fn reduce<L: Lanes>(x: L) -> (L, L) {
 /// eˣ. Overflows to ∞, underflows through the subnormal numbers to 0; NaN stays NaN.
 #[inline(always)]
 pub fn exp<L: Lanes>(x: L) -> L {
-    // The operand order of min and max lets a NaN through.
-    let x = L::splat(L::Elem::EXP_MIN).max(L::splat(L::Elem::EXP_MAX).min(x));
-    let (n, p) = reduce(x);
-    // 2ⁿ in two halves: each is a normal number, and only the last product rounds.
-    let half = n.mul(L::splat(L::Elem::from_f64(0.5))).round();
-    let rest = n.sub(half);
-    p.add(L::splat(L::Elem::ONE)).mul(half.pow2()).mul(rest.pow2())
+    // The operand order of min, and of max below, lets a NaN through.
+    exp_bounded(L::splat(L::Elem::EXP_MAX).min(x))
 }
 
-/// eˣ for x ≤ 0, as softmax and the gates need it: one product fewer, results below the smallest normal number become 0.
+/// eˣ for x of at most EXP_MAX, as every x ≤ 0 is.
+#[inline(always)]
+fn exp_bounded<L: Lanes>(x: L) -> L {
+    let (n, p) = reduce(L::splat(L::Elem::EXP_MIN).max(x));
+    p.add(L::splat(L::Elem::ONE)).scale_far(n)
+}
+
+/// eˣ for x ≤ 0, as softmax needs it: results below the smallest normal number become 0.
 #[inline(always)]
 pub fn exp_nonpositive<L: Lanes>(x: L) -> L {
     let low = L::splat(L::Elem::EXP_FLUSH);
     let (n, p) = reduce(low.max(x));
-    let y = p.add(L::splat(L::Elem::ONE)).mul(n.pow2());
+    let y = p.add(L::splat(L::Elem::ONE)).scale(n);
     L::select(x.lt(low), L::zero(), y)
 }
 
@@ -73,7 +75,7 @@ pub fn log<L: Lanes>(x: L) -> L {
 #[inline(always)]
 pub fn sigmoid<L: Lanes>(x: L) -> L {
     let one = L::splat(L::Elem::ONE);
-    let e = exp(x.abs().neg());
+    let e = exp_bounded(x.abs().neg());
     let numerator = L::select(x.lt(L::zero()), e, one);
     e.neg().fma(numerator.div(one.add(e)), numerator)
 }

@@ -210,6 +210,34 @@ fn edges() {
     }
 }
 
+/// How an instruction set forms a power of two is its own affair: the one rounding, subnormal results and their flushing are not.
+fn scaling_agrees<T: Real>(first: f64, last: f64) {
+    let x: Vec<T> = (0..200_000).map(|i| T::from_f64(first + (last - first) * i as f64 / 2e5)).collect();
+    for function in [Function::Exp, Function::ExpNonpositive, Function::Sigmoid] {
+        for flush in [false, true] {
+            // In a thread of its own, and looked at outside: who flushes sees no subnormal numbers.
+            let all = || {
+                let flushes = flush && weft_simd::set_flush_denormal(true);
+                (flushes, available().into_iter().map(|choice| map(choice, function, &x)).collect::<Vec<Vec<T>>>())
+            };
+            let (flushes, results) = std::thread::scope(|threads| threads.spawn(all).join().unwrap());
+            for y in &results {
+                let differs = (0..x.len()).find(|&i| y[i].to_f64().to_bits() != results[0][i].to_f64().to_bits());
+                assert_eq!(differs, None, "{function:?}, flushing: {flush}");
+            }
+            let subnormal = results[0].iter().filter(|y| **y > T::ZERO && **y < T::MIN_NORMAL).count();
+            let wanted = !flushes && function != Function::ExpNonpositive;
+            assert_eq!(subnormal > 0, wanted, "{function:?}, flushing: {flush}: {subnormal} subnormal numbers");
+        }
+    }
+}
+
+#[test]
+fn subnormal_results_are_equal_on_every_isa() {
+    scaling_agrees::<f32>(-105.0, -86.0);
+    scaling_agrees::<f64>(-747.0, -706.0);
+}
+
 /// f64 against values from 60-digit arithmetic (tests/golden/maths_f64.txt, made by tools/make_maths_golden.py).
 #[test]
 fn f64_is_within_two_ulp_of_a_dense_sample() {

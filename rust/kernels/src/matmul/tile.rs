@@ -241,18 +241,34 @@ pub unsafe fn run_tile<T: Real, const PACKED: bool>(choice: Choice, rows: usize,
         }
         return;
     }
+    // Who packs A reads B's panels many times, group by group, and asks for nothing.
+    // SAFETY: the caller's; the tile fits the instruction set now.
+    unsafe {
+        if PACKED || args.next.is_null() {
+            run_shape::<T, PACKED, false>(choice, rows, vectors, args)
+        } else {
+            run_shape::<T, PACKED, true>(choice, rows, vectors, args)
+        }
+    }
+}
+
+/// Every shape of tile is a function of its own; this finds it.
+///
+/// # Safety
+/// As for [`run_tile`]; the instruction set holds `vectors` beside each other.
+unsafe fn run_shape<T: Real, const PACKED: bool, const NEXT: bool>(
+    choice: Choice,
+    rows: usize,
+    vectors: usize,
+    args: &TileArguments<T>,
+) {
     macro_rules! pick {
-        ($next:literal; $($r:literal: $($v:literal)*);*) => {
+        ($($r:literal: $($v:literal)*);*) => {
             match (rows, vectors) {
-                $($(($r, $v) => dispatch_on(choice, Tile::<T, $r, $v, PACKED, $next>(args)),)*)*
+                $($(($r, $v) => dispatch_on(choice, Tile::<T, $r, $v, PACKED, NEXT>(args)),)*)*
                 _ => unreachable!("no tile of {rows} rows by {vectors} vectors"),
             }
         };
     }
-    // Who packs A reads B's panels many times, group by group, and asks for nothing.
-    if PACKED || args.next.is_null() {
-        pick!(false; 1: 1 2 3 4; 2: 1 2 3 4; 3: 1 2 3 4; 4: 1 2 3 4; 5: 1 2 3 4; 6: 1 2 3 4; 7: 1 2 3; 8: 1 2 3)
-    } else {
-        pick!(true; 1: 1 2 3 4; 2: 1 2 3 4; 3: 1 2 3 4; 4: 1 2 3 4; 5: 1 2 3 4; 6: 1 2 3 4; 7: 1 2 3; 8: 1 2 3)
-    }
+    pick!(1: 1 2 3 4; 2: 1 2 3 4; 3: 1 2 3 4; 4: 1 2 3 4; 5: 1 2 3 4; 6: 1 2 3 4; 7: 1 2 3; 8: 1 2 3)
 }
