@@ -11,23 +11,29 @@
 //! | `panels.rs` | where the numbers of a matrix in panels lie |
 //! | `pack.rs` | copying blocks of A and B into panels within a product |
 //! | `product.rs` | blocks, threads, and the product itself |
+//! | `together.rs` | products that read the same panels in turns |
+//! | `batched.rs` | many products of one shape |
 //! | `turn.rs` | a product's rows as columns |
 //! | `weight_gradient.rs` | dW = Gᵀ·X, as itself or turned over |
 //! | `linear.rs` | a linear layer with its activation and residual in one pass |
 
+mod batched;
 mod linear;
 pub(crate) mod pack;
 mod packed_matrix;
 mod panels;
 mod product;
 pub(crate) mod tile;
+mod together;
 mod turn;
 mod weight_gradient;
 
+pub use batched::batched;
 pub use linear::{Linear, linear};
 pub use packed_matrix::PackedMatrix;
 pub(crate) use panels::Panels;
-pub use product::{Finish, Right, Start, batched, product, product_finished, product_on};
+pub use product::{Finish, Right, Start, product, product_finished, product_on};
+pub(crate) use together::products;
 pub(crate) use turn::{turn, turn_here};
 pub use weight_gradient::weight_gradient;
 pub(crate) use weight_gradient::{TurnedGradient, weight_gradient_of_parts};

@@ -3,14 +3,14 @@
 use super::pack::{pack_groups, pack_panel};
 use super::tile::{TileArguments, run_tile, tile_rows, tiles};
 use super::{CHUNK, PackedMatrix, panel_width};
-use crate::parallel::{self, Shared, part, threads_for, threads_for_bytes};
+use crate::parallel::{self, part, threads_for, threads_for_bytes};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real};
 use std::ops::Range;
 use weft_simd::{Choice, chosen, second_level};
 
 /// Steps of k in a block: long, so that C is seldom read and written. Divides [`CHUNK`].
-const BLOCK_K: usize = 1024;
+pub(super) const BLOCK_K: usize = 1024;
 /// Rows of a transposed A that are packed at a time: 16 MiB of f32 with a whole chunk of k.
 const BLOCK_M: usize = 2046;
 /// At most this many rows read a row-major B where it lies: packing it would cost more than it saves.
@@ -58,7 +58,7 @@ impl<T: Real> Right<'_, T> {
 }
 
 /// How many threads a product is worth: for its arithmetic, or for reading B where few rows share that.
-fn threads_worth<T>(m: usize, k: usize, n: usize) -> usize {
+pub(super) fn threads_worth<T>(m: usize, k: usize, n: usize) -> usize {
     let operations = threads_for(2.0 * m as f64 * k as f64 * n as f64);
     if m == 0 || m > 8 { operations } else { operations.max(threads_for_bytes(k * n * size_of::<T>())) }
 }
@@ -79,7 +79,8 @@ pub fn product_finished<T: Real>(
     start: Start<'_, T>,
     finish: Finish<'_, T>,
 ) {
-    multiply(chosen(), threads_worth::<T>(a.rows, a.cols, c.cols), a, b, c, start, Some(finish));
+    let threads = threads_worth::<T>(a.rows, a.cols, c.cols);
+    multiply(threads, &[Job::new(chosen(), a, b, &c, start, Some(finish))]);
 }
 
 /// [`product`] on a named instruction set with a given number of threads.
@@ -91,53 +92,59 @@ pub fn product_on<T: Real>(
     c: MatrixViewMut<'_, T>,
     start: Start<'_, T>,
 ) {
-    multiply(choice, threads, a, b, c, start, None);
+    multiply(threads, &[Job::new(choice, a, b, &c, start, None)]);
 }
 
-fn multiply<T: Real>(
-    choice: Choice,
-    threads: usize,
-    a: MatrixView<'_, T>,
-    b: Right<'_, T>,
-    c: MatrixViewMut<'_, T>,
-    start: Start<'_, T>,
-    finish: Option<Finish<'_, T>>,
-) {
-    let (k, n) = b.shape();
-    assert_eq!((a.rows, a.cols, n), (c.rows, k, c.cols), "[matmul] sizes of A, B and C do not agree");
-    if let Start::Bias(bias) = start {
-        assert_eq!(bias.len(), n, "[matmul] one bias a column");
-    }
-    if c.rows == 0 || n == 0 {
-        return;
-    }
-    let width = if c.block < n { c.block } else { b.width() };
-    assert!(b.width() == width && width.is_multiple_of(T::WIDTH) || n <= width, "[matmul] blocks of columns are panels");
-    let panels = n.div_ceil(width);
-    let job = Job { choice, a, b, c: &c, start, finish, width };
+/// Cuts products for the threads: by rows, or by panels, of which all have as many. Several take turns, see [`together`](super::together).
+pub(super) fn multiply<T: Real, const N: usize>(threads: usize, jobs: &[Job<'_, T>; N]) {
+    let panels = jobs[0].panels();
     if threads == 1 {
-        return job.run(0..c.rows, 0..panels);
+        return by_turns(jobs, |job| 0..job.c.rows, 0..panels);
     }
-    // What every thread reads when rows or columns are cut: the cheaper of the two. Packing reads, writes, and reads again from further off.
-    let costs = |packed: bool, numbers: usize| if packed { numbers } else { 4 * numbers };
-    let a_again = costs(a.col_stride == 1, c.rows * k);
-    let b_again = costs(matches!(b, Right::Packed(_)) || job.in_place(c.rows), k * n);
-    let (tall, wide) = (c.rows >= 8 * threads, panels % threads == 0 || panels >= 4 * threads);
-    if tall && (!wide || b_again <= a_again) {
-        parallel::run(threads, &|i| job.run(part(c.rows, threads, i), 0..panels));
+    // What every thread reads when rows or columns are cut: the cheaper of the two. Packing reads, writes, and reads again from further off, but
+    // the few rows of products that take turns stay near.
+    let packing = if N == 1 { 4 } else { 2 };
+    let costs = |packed: bool, numbers: usize| if packed { numbers } else { packing * numbers };
+    let a_again: usize = jobs.iter().map(|job| costs(job.a.col_stride == 1, job.c.rows * job.a.cols)).sum();
+    let b_again = jobs.iter().map(|job| costs(job.as_it_lies(), job.a.cols * job.c.cols)).max();
+    let wide = panels.is_multiple_of(threads) || panels >= 4 * threads;
+    if jobs[0].is_tall(threads) && (!wide || b_again <= Some(a_again)) {
+        parallel::run(threads, &|i| by_turns(jobs, |job| part(job.c.rows, threads, i), 0..panels));
     } else {
         // Panels that are left over are cut by rows where nobody packs for that: of 41 panels for two threads one, a fortieth of the time.
         let left = panels % threads;
-        let as_they_lie = a.col_stride == 1 && matches!(b, Right::Packed(_));
-        let odd = if as_they_lie && c.rows >= 8 * threads * left { left } else { 0 };
+        let nobody_packs = |job: &Job<'_, T>| job.a.col_stride == 1 && matches!(job.b, Right::Packed(_));
+        let odd = if jobs.iter().all(|job| nobody_packs(job) && job.c.rows >= 8 * threads * left) { left } else { 0 };
         parallel::run(threads, &|i| {
-            job.run(0..c.rows, part(panels - odd, threads, i));
-            job.run(part(c.rows, threads, i), panels - odd..panels);
+            by_turns(jobs, |job| 0..job.c.rows, part(panels - odd, threads, i));
+            by_turns(jobs, |job| part(job.c.rows, threads, i), panels - odd..panels);
         });
     }
 }
 
-struct Job<'a, T> {
+/// Some rows and panels of each product by this thread alone: a block of one, then a block of the next, where all pack their A in one piece.
+fn by_turns<T: Real, const N: usize>(jobs: &[Job<'_, T>; N], rows: impl Fn(&Job<'_, T>) -> Range<usize>, panels: Range<usize>) {
+    let in_a_piece = |job: &Job<'_, T>| job.a.col_stride != 1 && job.a.cols > 0 && (1..=BLOCK_M).contains(&rows(job).len());
+    if N == 1 || panels.is_empty() || !jobs.iter().all(in_a_piece) {
+        return jobs.iter().for_each(|job| job.run(rows(job), panels.clone()));
+    }
+    let mut buffers = jobs.each_ref().map(|job| scratch::<T>(rows(job).len() * CHUNK.min(job.a.cols)));
+    let longest = jobs.iter().map(|job| job.a.cols).max().unwrap_or(0);
+    for chunk in (0..longest).step_by(CHUNK) {
+        let steps = |job: &Job<'_, T>| chunk.min(job.a.cols)..(chunk + CHUNK).min(job.a.cols);
+        for (job, buffer) in jobs.iter().zip(&mut buffers) {
+            // SAFETY: rows and steps lie within A, and the buffer holds them.
+            unsafe { pack_groups(job.a, rows(job), steps(job), job.tile_rows(), buffer.as_mut_ptr()) };
+        }
+        let chunks: [Chunk<'_, T>; N] = std::array::from_fn(|i| {
+            let job = &jobs[i];
+            Chunk { job, rows: rows(job), ks: steps(job), packed_a: Some(&buffers[i]) }
+        });
+        Chunk::run(&chunks, panels.clone());
+    }
+}
+
+pub(super) struct Job<'a, T> {
     choice: Choice,
     a: MatrixView<'a, T>,
     b: Right<'a, T>,
@@ -145,6 +152,15 @@ struct Job<'a, T> {
     start: Start<'a, T>,
     finish: Option<Finish<'a, T>>,
     width: usize,
+}
+
+/// A chunk of k of a product, for some rows.
+struct Chunk<'a, T> {
+    job: &'a Job<'a, T>,
+    rows: Range<usize>,
+    ks: Range<usize>,
+    /// Groups of a packed A.
+    packed_a: Option<&'a [T]>,
 }
 
 /// A block of the product: a range of rows, panels and k, and what they are read from.
@@ -163,7 +179,40 @@ struct Block<'a, T> {
     add: bool,
 }
 
-impl<T: Real> Job<'_, T> {
+impl<'a, T: Real> Job<'a, T> {
+    pub(super) fn new(
+        choice: Choice,
+        a: MatrixView<'a, T>,
+        b: Right<'a, T>,
+        c: &'a MatrixViewMut<'a, T>,
+        start: Start<'a, T>,
+        finish: Option<Finish<'a, T>>,
+    ) -> Self {
+        let (k, n) = b.shape();
+        assert_eq!((a.rows, a.cols, n), (c.rows, k, c.cols), "[matmul] sizes of A, B and C do not agree");
+        if let Start::Bias(bias) = start {
+            assert_eq!(bias.len(), n, "[matmul] one bias a column");
+        }
+        let width = if c.block < n { c.block } else { b.width() };
+        assert!(b.width() == width && width.is_multiple_of(T::WIDTH) || n <= width, "[matmul] blocks of columns are panels");
+        Self { choice, a, b, c, start, finish, width }
+    }
+
+    /// How many panels C has.
+    pub(super) fn panels(&self) -> usize {
+        if self.c.cols == 0 { 0 } else { self.c.cols.div_ceil(self.width) }
+    }
+
+    /// Whether there are enough rows to be cut for the threads.
+    pub(super) fn is_tall(&self, threads: usize) -> bool {
+        self.c.rows >= 8 * threads
+    }
+
+    /// Whether nobody packs B.
+    fn as_it_lies(&self) -> bool {
+        matches!(self.b, Right::Packed(_)) || self.in_place(self.c.rows)
+    }
+
     /// Whether B is read in place: by so few rows, or because its panels lie as they would if they were packed.
     fn in_place(&self, rows: usize) -> bool {
         let near = |stride: isize| rows <= IN_PLACE_ROWS || stride as usize <= panel_width::<T>();
@@ -189,7 +238,8 @@ impl<T: Real> Job<'_, T> {
         }
         if self.a.col_stride == 1 {
             for chunk in (0..k).step_by(CHUNK) {
-                self.chunk(rows.clone(), panels.clone(), chunk..(chunk + CHUNK).min(k), None);
+                let ks = chunk..(chunk + CHUNK).min(k);
+                Chunk::run(&[Chunk { job: self, rows: rows.clone(), ks, packed_a: None }], panels.clone());
             }
             return;
         }
@@ -202,34 +252,7 @@ impl<T: Real> Job<'_, T> {
                 let ks = chunk..(chunk + CHUNK).min(k);
                 // SAFETY: rows and ks lie within A, and the buffer holds them.
                 unsafe { pack_groups(self.a, some.clone(), ks.clone(), tallest, buffer.as_mut_ptr()) };
-                self.chunk(some.clone(), panels.clone(), ks, Some(&buffer));
-            }
-        }
-    }
-
-    /// One chunk of k: the first starts the chains of C, later ones are added (rule R1).
-    fn chunk(&self, rows: Range<usize>, panels: Range<usize>, chunk: Range<usize>, packed_a: Option<&[T]>) {
-        let later = chunk.start > 0;
-        for group in panels.clone().step_by(self.group()) {
-            let panels = group..(group + self.group()).min(panels.end);
-            let mut sums = (later && chunk.len() > BLOCK_K).then(|| scratch::<T>(rows.len() * panels.len() * self.width));
-            for begin in chunk.clone().step_by(BLOCK_K) {
-                let ks = begin..(begin + BLOCK_K).min(chunk.end);
-                let (first, last) = (begin == chunk.start, ks.end == chunk.end);
-                self.block(&Block {
-                    rows: rows.clone(),
-                    panels: panels.clone(),
-                    packed_a: packed_a.map(|groups| (groups, chunk.clone())),
-                    start: match (later, first) {
-                        (false, true) => self.start,
-                        (false, false) => Start::Accumulate,
-                        (true, _) => Start::Zero,
-                    },
-                    sums: if first && last { None } else { sums.as_mut().map(|s| s.as_mut_ptr()) },
-                    unfinished: later && !last,
-                    add: later && last,
-                    ks,
-                });
+                Chunk::run(&[Chunk { job: self, rows: some.clone(), ks, packed_a: Some(&buffer) }], panels.clone());
             }
         }
     }
@@ -334,44 +357,47 @@ impl<T: Real> Job<'_, T> {
     }
 }
 
-/// `C[i] = start + A[i]·B[i]` for `count` products; threads take whole products where there are enough of them.
-///
-/// The closures give the views of product `i`; C's views must not overlap.
-pub fn batched<'a, T: Real>(
-    count: usize,
-    a: impl Fn(usize) -> MatrixView<'a, T> + Sync,
-    b: impl Fn(usize) -> MatrixView<'a, T> + Sync,
-    c: impl Fn(usize) -> MatrixViewMut<'a, T> + Sync,
-    accumulate: bool,
-) {
-    if count == 0 {
-        return;
-    }
-    let start = || if accumulate { Start::Accumulate } else { Start::Zero };
-    let (first, cols) = (a(0), b(0).cols);
-    let operations = 2.0 * first.rows as f64 * first.cols as f64 * cols as f64;
-    let threads = threads_for(operations * count as f64);
-    if count < threads {
-        for i in 0..count {
-            product(a(i), Right::View(b(i)), c(i), start());
+impl<T: Real> Chunk<'_, T> {
+    /// The first chunk of a product starts the chains of C, later ones are added (rule R1).
+    fn run<const N: usize>(chunks: &[Self; N], panels: Range<usize>) {
+        let longest = chunks.iter().map(|chunk| chunk.ks.len()).max().unwrap_or(0);
+        let together = chunks[0].job.group();
+        for group in panels.clone().step_by(together) {
+            let panels = group..(group + together).min(panels.end);
+            let mut sums = chunks.each_ref().map(|chunk| {
+                let gathers = chunk.ks.start > 0 && chunk.ks.len() > BLOCK_K;
+                gathers.then(|| scratch::<T>(chunk.rows.len() * panels.len() * chunk.job.width))
+            });
+            for at in (0..longest).step_by(BLOCK_K) {
+                for (chunk, sums) in chunks.iter().zip(&mut sums) {
+                    chunk.block(at, panels.clone(), sums.as_mut().map(|s| s.as_mut_ptr()));
+                }
+            }
         }
-        return;
     }
-    parallel::run(threads, &|index| {
-        for i in part(count, threads, index) {
-            product_on(chosen(), 1, a(i), Right::View(b(i)), c(i), start());
-        }
-    });
-}
 
-/// Lets a C pointer cross into the closures of [`batched`].
-impl<T> Shared<T> {
-    /// The matrix `rows × cols` that begins at element `offset`.
-    ///
-    /// # Safety
-    /// It lies within the allocation, and no other thread touches it meanwhile.
-    pub unsafe fn matrix<'a>(&self, offset: usize, rows: usize, cols: usize) -> MatrixViewMut<'a, T> {
-        // SAFETY: passed on to the caller.
-        unsafe { MatrixViewMut::from_raw(self.0.add(offset), rows, cols, cols as isize) }
+    /// The block of k that begins with step `at` of the chunk, if it has that.
+    fn block(&self, at: usize, panels: Range<usize>, sums: Option<*mut T>) {
+        let Self { job, rows, ks: all, packed_a } = self;
+        if at >= all.len() {
+            return;
+        }
+        let begin = all.start + at;
+        let ks = begin..(begin + BLOCK_K).min(all.end);
+        let (later, first, last) = (all.start > 0, at == 0, ks.end == all.end);
+        job.block(&Block {
+            rows: rows.clone(),
+            panels,
+            packed_a: packed_a.map(|groups| (groups, all.clone())),
+            start: match (later, first) {
+                (false, true) => job.start,
+                (false, false) => Start::Accumulate,
+                (true, _) => Start::Zero,
+            },
+            sums: if first && last { None } else { sums },
+            unfinished: later && !last,
+            add: later && last,
+            ks,
+        });
     }
 }

@@ -5,12 +5,12 @@ use super::forward::{Cache, run_chain};
 use super::gates::GatePanels;
 use super::pointwise::Backward;
 use super::shares::{Share, share_out};
-use super::states::Hidden;
+use super::states::{Hidden, RowsBefore};
 use super::steps::Steps;
 use super::weights::{unpack_bias, unpack_gradient};
 use crate::error::{Error, check_length};
 use crate::matmul::tile::{TileArguments, tile_rows};
-use crate::matmul::{CHUNK, PackedMatrix, Panels, Right, Start, product};
+use crate::matmul::{CHUNK, PackedMatrix, Panels, Right, Start, product, products};
 use crate::parallel::{Presence, Shared, part};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
@@ -209,7 +209,7 @@ pub fn weight_gradients<T: Real>(
         at += count;
     }
     let (x_rows, h_rows) = (MatrixView::new(&x_rows, rows, sizes.input), MatrixView::new(&h_rows, rows, sizes.hidden));
-    of_weights(weights, rows, &gates, x_rows, [Some((h_rows, 0)), None], to)
+    of_weights(weights, rows, &gates, x_rows, ((h_rows, 0), None), to)
 }
 
 /// From gates that hold gradients, inputs `[rows, I]` and the states before each row: `[n, H]` of those from a row on, zeros of others.
@@ -218,7 +218,7 @@ fn of_weights<T: Real>(
     rows: usize,
     gates: &[T],
     x_rows: MatrixView<'_, T>,
-    h_rows: [Option<(MatrixView<'_, T>, usize)>; 2],
+    (states, others): (RowsBefore<'_, T>, Option<RowsBefore<'_, T>>),
     to: WeightGradients<'_, T>,
 ) -> Result<()> {
     let (cell, sizes) = (weights.cell, weights.sizes);
@@ -226,19 +226,18 @@ fn of_weights<T: Real>(
     let (columns, places) = (cell.gates() * sizes.padded::<T>(), GatePanels::<T>::new(cell, sizes, rows));
     check_length("recurrent", "weight_ih", to.weight_ih.len(), cell.gates() * hidden * input)?;
     check_length("recurrent", "weight_hh", to.weight_hh.len(), cell.gates() * hidden * hidden)?;
-    for (left, width, slot, order, gradient) in [
-        ([Some((x_rows, 0)), None], input, 0, cell.input_gates(), to.weight_ih),
-        (h_rows, hidden, cell.recurrent_slot(), cell.recurrent_gates(), to.weight_hh),
-    ] {
-        let mut transposed = scratch::<T>(width * columns);
-        let mut start = Start::Zero;
-        for (left, first) in left.into_iter().flatten() {
-            let right = Right::View(places.view(gates, slot).some_rows(first, left.rows));
-            product(left.transposed(), right, MatrixViewMut::new(&mut transposed, width, columns), start);
-            start = Start::Accumulate;
-        }
-        unpack_gradient(sizes, order, width, &transposed, gradient);
+    let (mut of_input, mut of_recurrent) = (scratch::<T>(input * columns), scratch::<T>(hidden * columns));
+    let gates_of = |(h, first): RowsBefore<'_, T>| places.view(gates, cell.recurrent_slot()).some_rows(first, h.rows);
+    products([
+        (x_rows.transposed(), places.view(gates, 0), MatrixViewMut::new(&mut of_input, input, columns)),
+        (states.0.transposed(), gates_of(states), MatrixViewMut::new(&mut of_recurrent, hidden, columns)),
+    ]);
+    if let Some(part) = others {
+        let to = MatrixViewMut::new(&mut of_recurrent, hidden, columns);
+        product(part.0.transposed(), Right::View(gates_of(part)), to, Start::Accumulate);
     }
+    unpack_gradient(sizes, cell.input_gates(), input, &of_input, to.weight_ih);
+    unpack_gradient(sizes, cell.recurrent_gates(), hidden, &of_recurrent, to.weight_hh);
     if !to.bias_ih.is_empty() {
         let mut sums = scratch::<T>(places.panels.count() * Panels::<T>::STRIDE);
         reduction::sum(places.panels.count(), rows, Panels::<T>::STRIDE, gates, &mut sums)?;

@@ -49,7 +49,7 @@ impl<T: Real> Hidden<T> {
         first.wrapping_add(j * stride)
     }
 
-    /// h before every row, in at most two parts, each with the first row that it stands before. What no part has is zeros: the initial
+    /// h before every row, in one part or two, each with the first row that it stands before. What no part has is zeros: the initial
     /// states, if there are none. Where rows end, all are copied to `copy`.
     ///
     /// # Safety
@@ -59,7 +59,7 @@ impl<T: Real> Hidden<T> {
         steps: &Steps,
         has_initial: bool,
         copy: &'a mut Scratch<T>,
-    ) -> [Option<RowsBefore<'a, T>>; 2] {
+    ) -> (RowsBefore<'a, T>, Option<RowsBefore<'a, T>>) {
         let (all, batch, width) = (steps.rows(), steps.batch, self.width);
         // SAFETY: passed on to the caller; of `rows` rows, those of the last step are left out.
         unsafe {
@@ -67,7 +67,7 @@ impl<T: Real> Hidden<T> {
                 let (from, to, first) = if steps.runs_backwards() { (batch, 0, all - batch) } else { (0, batch, 0) };
                 let between = MatrixView::from_raw(self.rows.at(from * self.stride), all - batch, width, self.stride as isize, 1);
                 let initial = MatrixView::from_raw(self.initial.0, batch, width, width as isize, 1);
-                return [Some((between, to)), has_initial.then_some((initial, first))];
+                return ((between, to), has_initial.then_some((initial, first)));
             }
             *copy = scratch(all * width);
             let shared = Shared(copy.as_mut_ptr());
@@ -77,7 +77,7 @@ impl<T: Real> Hidden<T> {
                     shared.at(steps.first(t) * width).copy_from_nonoverlapping(self.before(steps, t).0, steps.active[t] * width);
                 }
             });
-            [Some((MatrixView::new(copy, all, width), 0)), None]
+            ((MatrixView::new(copy, all, width), 0), None)
         }
     }
 }

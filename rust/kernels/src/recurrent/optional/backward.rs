@@ -188,7 +188,7 @@ pub fn backward<T: Real>(
     let operands = match &cache.masked {
         // SAFETY: the cache and y outlive the products, which only read them.
         none if none.is_empty() => unsafe { states.before_all(steps, cache.has_initial, &mut copy) },
-        masked => [Some((MatrixView::new(masked, rows, state), 0)), None],
+        masked => ((MatrixView::new(masked, rows, state), 0), None),
     };
     for (g, group) in kind.groups().iter().enumerate() {
         let d = if normed {
@@ -196,10 +196,10 @@ pub fn backward<T: Real>(
         } else {
             from_gates(group.column, group.rows)
         };
-        let resets = [Some((from_gates(3 * hidden, hidden), 0)), None];
+        let resets = ((from_gates(3 * hidden, hidden), 0), None);
         let to = &mut gradients.weight_hh[group.first * state..(group.first + group.rows) * state];
-        let operands = if kind.reset_before && g == 1 { resets } else { operands };
-        weight_gradient_of_parts(operands.into_iter().flatten(), d, to);
+        let (first, other) = if kind.reset_before && g == 1 { resets } else { operands };
+        weight_gradient_of_parts([first].into_iter().chain(other), d, to);
     }
     if !gradients.projection.is_empty() {
         let (d, full) = (MatrixView::new(&d_state, rows, state), MatrixView::new(&cache.full, rows, hidden));
