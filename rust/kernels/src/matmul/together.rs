@@ -11,10 +11,16 @@ use super::product::{BLOCK_K, Job, Right, Start, multiply, threads_worth};
 use crate::{MatrixView, MatrixViewMut, Real};
 use weft_simd::{chosen, second_level};
 
+/// Whether it is worth it for products of so many rows in all. More would push out the block of B that the next product looks for: with 256 inputs
+/// and units it is level, with 512 two hundredths slower.
+pub(crate) fn take_turns<T: Real>(rows: usize) -> bool {
+    rows * BLOCK_K * size_of::<T>() <= second_level() / 2
+}
+
 /// A `[M, K]`, B `[K, N]` and C `[M, N]` of `C = A·B`.
 pub(crate) type Operands<'a, T> = (MatrixView<'a, T>, MatrixView<'a, T>, MatrixViewMut<'a, T>);
 
-/// Every `C = A·B`, with the bits of [`product`](super::product()) for each.
+/// Every `C = A·B`, block by block in turns, with the bits of [`product`](super::product()) for each.
 ///
 /// Buffers: as for a product. M and K may differ between them.
 pub(crate) fn products<T: Real, const N: usize>(all: [Operands<'_, T>; N]) {
@@ -25,10 +31,7 @@ pub(crate) fn products<T: Real, const N: usize>(all: [Operands<'_, T>; N]) {
 fn products_on<T: Real, const N: usize>(threads: usize, all: [Operands<'_, T>; N]) {
     let jobs = all.each_ref().map(|(a, b, c)| Job::new(chosen(), *a, Right::View(*b), c, Start::Zero, None));
     let alike = |job: &Job<'_, T>| job.panels() == jobs[0].panels() && job.is_tall(threads) == jobs[0].is_tall(threads);
-    // Else the blocks of A push out the block of B that the next product would find: 256 units and inputs are level, 512 lose 2 %.
-    let rows: usize = all.iter().map(|(a, ..)| a.rows).sum();
-    let near = rows * BLOCK_K * size_of::<T>() <= second_level() / 2;
-    if near && jobs.iter().all(alike) {
+    if jobs.iter().all(alike) {
         return multiply(threads, &jobs);
     }
     for job in jobs {
@@ -72,7 +75,7 @@ mod tests {
                 }
             }
             bits_are_those_of_each::<f64>(threads, 3000, 100, [28, 60], 96);
-            // So many rows that they do not take turns.
+            // More rows than are worth it.
             bits_are_those_of_each::<f32>(threads, 70, 2, [900, 1500], 128);
             bits_are_those_of_each::<f32>(threads, 0, 0, [3, 4], 64);
             bits_are_those_of_each::<f32>(threads, 10, 0, [0, 4], 64);

@@ -10,7 +10,7 @@ use super::steps::Steps;
 use super::weights::{unpack_bias, unpack_gradient};
 use crate::error::{Error, check_length};
 use crate::matmul::tile::{TileArguments, tile_rows};
-use crate::matmul::{CHUNK, PackedMatrix, Panels, Right, Start, product, products};
+use crate::matmul::{CHUNK, PackedMatrix, Panels, Right, Start, product, products, take_turns};
 use crate::parallel::{Presence, Shared, part};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
@@ -226,17 +226,27 @@ fn of_weights<T: Real>(
     let (columns, places) = (cell.gates() * sizes.padded::<T>(), GatePanels::<T>::new(cell, sizes, rows));
     check_length("recurrent", "weight_ih", to.weight_ih.len(), cell.gates() * hidden * input)?;
     check_length("recurrent", "weight_hh", to.weight_hh.len(), cell.gates() * hidden * hidden)?;
-    let (mut of_input, mut of_recurrent) = (scratch::<T>(input * columns), scratch::<T>(hidden * columns));
     let gates_of = |(h, first): RowsBefore<'_, T>| places.view(gates, cell.recurrent_slot()).some_rows(first, h.rows);
-    products([
-        (x_rows.transposed(), places.view(gates, 0), MatrixViewMut::new(&mut of_input, input, columns)),
-        (states.0.transposed(), gates_of(states), MatrixViewMut::new(&mut of_recurrent, hidden, columns)),
-    ]);
+    let (x, from_x) = (x_rows.transposed(), places.view(gates, 0));
+    let (h, from_h) = (states.0.transposed(), gates_of(states));
+    let (turns, there) = (take_turns::<T>(input + hidden), hidden * columns);
+    let (mut of_input, mut of_recurrent) = (scratch::<T>(input * columns), scratch::<T>(if turns { there } else { 0 }));
+    let to_input = MatrixViewMut::new(&mut of_input, input, columns);
+    if turns {
+        products([(x, from_x, to_input), (h, from_h, MatrixViewMut::new(&mut of_recurrent, hidden, columns))]);
+    } else {
+        product(x, Right::View(from_x), to_input, Start::Zero);
+    }
+    unpack_gradient(sizes, cell.input_gates(), input, &of_input, to.weight_ih);
+    drop(of_input);
+    if !turns {
+        of_recurrent = scratch(there);
+        product(h, Right::View(from_h), MatrixViewMut::new(&mut of_recurrent, hidden, columns), Start::Zero);
+    }
     if let Some(part) = others {
         let to = MatrixViewMut::new(&mut of_recurrent, hidden, columns);
         product(part.0.transposed(), Right::View(gates_of(part)), to, Start::Accumulate);
     }
-    unpack_gradient(sizes, cell.input_gates(), input, &of_input, to.weight_ih);
     unpack_gradient(sizes, cell.recurrent_gates(), hidden, &of_recurrent, to.weight_hh);
     if !to.bias_ih.is_empty() {
         let mut sums = scratch::<T>(places.panels.count() * Panels::<T>::STRIDE);
