@@ -178,6 +178,7 @@ macro_rules! lanes {
             #[inline(always)]
             fn scale(self, n: Self) -> Self {
                 // One instruction for an addition, a shift and a product.
+                // SAFETY: as the impl says.
                 Self(unsafe { $scale(self.0, n.0) })
             }
             #[inline(always)]
