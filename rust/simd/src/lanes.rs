@@ -154,14 +154,14 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     /// `if mask { a } else { b }`, lane by lane.
     fn select(mask: Self::Mask, a: Self, b: Self) -> Self;
 
-    /// 2ⁿ for whole `n` in the range of normal exponents, by writing the exponent field.
+    /// 2ⁿ for whole `n` in the range of normal exponents.
     fn pow2(self) -> Self;
     /// `self · 2ⁿ` for such n, rounded once.
     #[inline(always)]
     fn scale(self, n: Self) -> Self {
         self.mul(n.pow2())
     }
-    /// The same for whole n that may go beyond them; `self` is in [½, 2].
+    /// The same for whole n that may go beyond them, as exp needs it; `self` is in [½, 2].
     #[inline(always)]
     fn scale_far(self, n: Self) -> Self {
         // In two halves: each is a normal number, and only the last product rounds.

@@ -30,7 +30,8 @@ impl<L: Lanes> Lanes for Pair<L> {
     const VECTORS: usize = 2 * L::VECTORS;
 
     both! {
-        add(b); sub(b); mul(b); div(b); fma(b, c); min(b); max(b); sqrt(); abs(); neg(); copysign(sign); pow2(); scale(n); scale_far(n); round();
+        add(b); sub(b); mul(b); div(b); fma(b, c); min(b); max(b); sqrt(); abs(); neg(); copysign(sign); round();
+        pow2(); scale(n); scale_far(n);
     }
 
     #[inline(always)]
