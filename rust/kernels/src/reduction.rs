@@ -78,6 +78,8 @@ struct Columns<'a, T> {
     stride: usize,
     rows: usize,
     columns: usize,
+    /// y holds the sum of the rows before.
+    goes_on: bool,
     y: *mut T,
 }
 
@@ -104,7 +106,9 @@ impl<T: Real> Columns<'_, T> {
     #[inline(always)]
     fn columns<V: Lanes<Elem = T>>(&self, i: usize, count: usize) {
         let from = self.x.as_ptr().wrapping_add(i);
-        let mut sum = V::zero();
+        let to = self.y.wrapping_add(i);
+        // SAFETY: `count` numbers are left in y.
+        let mut sum = if self.goes_on { unsafe { V::load_first(to.cast_const(), count) } } else { V::zero() };
         for chunk in (0..self.rows).step_by(ROWS) {
             let mut part = V::zero();
             for row in chunk..self.rows.min(chunk + ROWS) {
@@ -112,11 +116,21 @@ impl<T: Real> Columns<'_, T> {
                 // SAFETY: row < rows, and `count` columns are left in each row.
                 part = part.add(unsafe { V::load_first(from.add(row * self.stride), count) });
             }
-            sum = if chunk == 0 { part } else { sum.add(part) };
+            sum = if chunk == 0 && !self.goes_on { part } else { sum.add(part) };
         }
-        // SAFETY: `count` numbers are left in y.
-        unsafe { sum.store_first(self.y.wrapping_add(i), count) };
+        // SAFETY: as above.
+        unsafe { sum.store_first(to, count) };
     }
+}
+
+/// A sum over rows that come a few at a time, by this thread: those from row `first` on, at which a chunk of [`ROWS`] begins. The bits are those of
+/// [`sum`] over all rows.
+///
+/// Buffers: x `[n, inner]` is read; y `[inner]` is written with the first rows, and holds the sum so far when others come.
+pub(crate) fn sum_from<T: Real>(first: usize, x: &[T], y: &mut [T]) {
+    let inner = y.len();
+    assert!(first.is_multiple_of(ROWS) && x.len().is_multiple_of(inner), "[sum] whole rows from the beginning of a chunk on");
+    dispatch(Columns { x, stride: inner, rows: x.len() / inner, columns: inner, goes_on: first > 0, y: y.as_mut_ptr() });
 }
 
 /// `y[o, i] = Σ_k x[o, k, i]`. Buffers: x of outer·n·inner is read, y of outer·inner written.
@@ -164,9 +178,35 @@ pub fn sum<T: Real>(outer: usize, n: usize, inner: usize, x: &[T], y: &mut [T]) 
                 stride: inner,
                 rows: n,
                 columns: y.len(),
+                goes_on: false,
                 y: y.as_mut_ptr(),
             });
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces_have_the_bits_of_all<T: Real>(rows: usize, inner: usize, piece: usize) {
+        let x: Vec<T> = (0..rows * inner).map(|i| T::from_f64(((i * 37) % 101) as f64 / 7.0 - 6.0)).collect();
+        let (mut wanted, mut got) = (vec![T::ZERO; inner], vec![T::from_f64(f64::NAN); inner]);
+        sum(1, rows, inner, &x, &mut wanted).unwrap();
+        for first in (0..rows.max(1)).step_by(piece) {
+            sum_from(first, &x[first * inner..(first + piece).min(rows) * inner], &mut got);
+        }
+        assert!(wanted == got, "{rows} rows of {inner}, {piece} at a time");
+    }
+
+    #[test]
+    fn rows_that_come_a_few_at_a_time() {
+        for rows in [0, 1, 255, 256, 257, 1024, 3584, 5000] {
+            for (inner, piece) in [(64, 1024), (48, 256), (3, 1024), (130, 512)] {
+                pieces_have_the_bits_of_all::<f32>(rows, inner, piece);
+                pieces_have_the_bits_of_all::<f64>(rows, inner, piece);
+            }
+        }
+    }
 }

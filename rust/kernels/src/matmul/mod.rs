@@ -33,6 +33,7 @@ pub use linear::{Linear, linear};
 pub use packed_matrix::PackedMatrix;
 pub(crate) use panels::Panels;
 pub use product::{Finish, Right, Start, product, product_finished, product_on};
+pub(crate) use product::{Passing, product_passing};
 pub(crate) use together::{products, take_turns};
 pub(crate) use turn::{turn, turn_here};
 pub use weight_gradient::weight_gradient;

@@ -39,6 +39,10 @@ pub enum Start<'a, T> {
 /// What becomes of finished numbers of C while they are still in the first-level cache: row, first column, numbers.
 pub type Finish<'a, T> = &'a (dyn Fn(usize, usize, &mut [T]) + Sync);
 
+/// What else is made of a block of B while it is near: panel, steps of k. Called once for each block, those of a panel by one thread with k rising,
+/// [`BLOCK_K`] steps at a time; never where A has no rows.
+pub(crate) type Passing<'a> = &'a (dyn Fn(usize, Range<usize>) + Sync);
+
 impl<T: Real> Right<'_, T> {
     fn shape(&self) -> (usize, usize) {
         match self {
@@ -81,6 +85,17 @@ pub fn product_finished<T: Real>(
 ) {
     let threads = threads_worth::<T>(a.rows, a.cols, c.cols);
     multiply(threads, &[Job::new(chosen(), a, b, &c, start, Some(finish))]);
+}
+
+/// `C = A·B`, and `passing` for each block of B.
+pub(crate) fn product_passing<T: Real>(
+    a: MatrixView<'_, T>,
+    b: MatrixView<'_, T>,
+    c: MatrixViewMut<'_, T>,
+    passing: Option<Passing<'_>>,
+) {
+    let threads = threads_worth::<T>(a.rows, a.cols, c.cols);
+    multiply(threads, &[Job { passing, ..Job::new(chosen(), a, Right::View(b), &c, Start::Zero, None) }]);
 }
 
 /// [`product`] on a named instruction set with a given number of threads.
@@ -151,6 +166,7 @@ pub(super) struct Job<'a, T> {
     c: &'a MatrixViewMut<'a, T>,
     start: Start<'a, T>,
     finish: Option<Finish<'a, T>>,
+    pub(super) passing: Option<Passing<'a>>,
     width: usize,
 }
 
@@ -195,7 +211,7 @@ impl<'a, T: Real> Job<'a, T> {
         }
         let width = if c.block < n { c.block } else { b.width() };
         assert!(b.width() == width && width.is_multiple_of(T::WIDTH) || n <= width, "[matmul] blocks of columns are panels");
-        Self { choice, a, b, c, start, finish, width }
+        Self { choice, a, b, c, start, finish, passing: None, width }
     }
 
     /// How many panels C has.
@@ -353,6 +369,11 @@ impl<'a, T: Real> Job<'a, T> {
                     }
                 }
             }
+        }
+        if let Some(passing) = self.passing {
+            // Threads that share the rows have some panels each.
+            let mine = |panel: &usize| rows.contains(&(panel * self.c.rows / self.panels()));
+            panels.clone().filter(mine).for_each(|panel| passing(panel, ks.clone()));
         }
     }
 }

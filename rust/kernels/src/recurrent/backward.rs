@@ -10,10 +10,11 @@ use super::steps::Steps;
 use super::weights::{unpack_bias, unpack_gradient};
 use crate::error::{Error, check_length};
 use crate::matmul::tile::{TileArguments, tile_rows};
-use crate::matmul::{CHUNK, PackedMatrix, Panels, Right, Start, product, products, take_turns};
+use crate::matmul::{CHUNK, PackedMatrix, Panels, Passing, Right, Start, product, product_passing, products, take_turns};
 use crate::parallel::{Presence, Shared, part};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
+use std::ops::Range;
 use weft_simd::{Choice, chosen, dispatch_on};
 
 /// Where gradients go; every buffer is written whole. An empty buffer is not wanted.
@@ -223,6 +224,7 @@ fn of_weights<T: Real>(
 ) -> Result<()> {
     let (cell, sizes) = (weights.cell, weights.sizes);
     let (input, hidden) = (sizes.input, sizes.hidden);
+    assert!(input > 0, "[recurrent] an input of at least one number");
     let (columns, places) = (cell.gates() * sizes.padded::<T>(), GatePanels::<T>::new(cell, sizes, rows));
     check_length("recurrent", "weight_ih", to.weight_ih.len(), cell.gates() * hidden * input)?;
     check_length("recurrent", "weight_hh", to.weight_hh.len(), cell.gates() * hidden * hidden)?;
@@ -232,10 +234,21 @@ fn of_weights<T: Real>(
     let (turns, there) = (take_turns::<T>(input + hidden), hidden * columns);
     let (mut of_input, mut of_recurrent) = (scratch::<T>(input * columns), scratch::<T>(if turns { there } else { 0 }));
     let to_input = MatrixViewMut::new(&mut of_input, input, columns);
+    // Biases have the sums of the gates over all rows, which are formed while the products have a block of them near.
+    let (apart, width) = (places.panels.apart(), Panels::<T>::STRIDE);
+    let biases = !to.bias_ih.is_empty();
+    let mut sums = scratch::<T>(if biases { places.panels.count() * width } else { 0 });
+    let shared = Shared(sums.as_mut_ptr());
+    let sum_up = |panel: usize, rows: Range<usize>| {
+        let block = &gates[panel * apart..][rows.start * width..rows.end * width];
+        // SAFETY: the sums of a panel are one thread's.
+        reduction::sum_from(rows.start, block, unsafe { shared.slice(panel * width..(panel + 1) * width) });
+    };
+    let passing: Option<Passing<'_>> = if biases { Some(&sum_up) } else { None };
     if turns {
-        products([(x, from_x, to_input), (h, from_h, MatrixViewMut::new(&mut of_recurrent, hidden, columns))]);
+        products([(x, from_x, to_input), (h, from_h, MatrixViewMut::new(&mut of_recurrent, hidden, columns))], passing);
     } else {
-        product(x, Right::View(from_x), to_input, Start::Zero);
+        product_passing(x, from_x, to_input, passing);
     }
     unpack_gradient(sizes, cell.input_gates(), input, &of_input, to.weight_ih);
     drop(of_input);
@@ -248,9 +261,7 @@ fn of_weights<T: Real>(
         product(part.0.transposed(), Right::View(gates_of(part)), to, Start::Accumulate);
     }
     unpack_gradient(sizes, cell.recurrent_gates(), hidden, &of_recurrent, to.weight_hh);
-    if !to.bias_ih.is_empty() {
-        let mut sums = scratch::<T>(places.panels.count() * Panels::<T>::STRIDE);
-        reduction::sum(places.panels.count(), rows, Panels::<T>::STRIDE, gates, &mut sums)?;
+    if biases {
         unpack_bias(cell, sizes, cell.input_gates(), 0, &sums, to.bias_ih);
         unpack_bias(cell, sizes, cell.recurrent_gates(), cell.recurrent_slot(), &sums, to.bias_hh);
     }
