@@ -77,15 +77,38 @@ def test_step_by_step_is_the_whole_sequence_bit_for_bit(rng, make):
         assert (np.asarray(a.detach()) == np.asarray(b.detach())).all()
 
 
+@pytest.mark.parametrize("options", [{}, {"reverse": True}, {"zoneout": 0.2}])
+@pytest.mark.parametrize("lengths", [None, [4, 0, 3]])
 @pytest.mark.parametrize("make", LAYERS)
-def test_layouts_agree_bit_for_bit(rng, make):
-    time_first, batch_first = make(5, 9, bidirectional=True), make(5, 9, bidirectional=True, batch_first=True)
+def test_layouts_agree_bit_for_bit(rng, make, lengths, options):
+    options = options if "reverse" in options else {"bidirectional": True, **options}
+    time_first, batch_first = make(5, 19, **options), make(5, 19, batch_first=True, **options)
     batch_first.load_state_dict(time_first.state_dict())
     x = rng.standard_normal((4, 3, 5)).astype(np.float32)
-    a, b = time_first(x)[0], batch_first(x.swapaxes(0, 1))[0]
-    assert (np.asarray(a.detach()) == np.asarray(b.detach()).swapaxes(0, 1)).all()
-    alone = time_first(x[:, 1])[0]
-    assert alone.shape == (4, 18) and (np.asarray(alone.detach()) == np.asarray(a.detach())[:, 1]).all()
+    wide = 19 * (2 if "bidirectional" in options else 1)
+    # A gradient whose rows lie side by side, and one that does not.
+    dy = np.repeat(rng.standard_normal((4, 3, wide)).astype(np.float32), 2, axis=2)[:, :, ::2]
+
+    def passes(layer, x, dy):
+        weft.manual_seed(3)
+        t = weft.tensor(x, requires_grad=True)
+        y, _ = layer(t, lengths=lengths)
+        y.backward(weft.tensor(dy))
+        return {
+            "y": np.asarray(y.detach()),
+            "x": np.asarray(t.grad),
+            **{n: np.asarray(p.grad) for n, p in layer.named_parameters()},
+        }
+
+    a, b = passes(time_first, x, dy), passes(batch_first, x.swapaxes(0, 1), dy.swapaxes(0, 1))
+    for name, one in a.items():
+        other = b[name].swapaxes(0, 1) if name in "xy" else b[name]
+        # The rows that the gradients of weights are sums over have another order in a reversed direction.
+        backwards = name not in "xy" and ("reverse" in options or name.endswith("_reverse"))
+        assert np.allclose(one, other, atol=1e-5) if backwards else (one == other).all(), name
+    if lengths is None and "zoneout" not in options:
+        alone = time_first(x[:, 1])[0]
+        assert alone.shape == (4, wide) and (np.asarray(alone.detach()) == a["y"][:, 1]).all()
 
 
 @pytest.mark.parametrize("options", [{}, {"layer_norm": True}])

@@ -5,7 +5,7 @@ use super::forward::{Cache, run_chain};
 use super::gates::GatePanels;
 use super::pointwise::Backward;
 use super::shares::{Share, share_out};
-use super::states::{Hidden, RowsBefore};
+use super::states::{Hidden, OutputGradients, RowsBefore};
 use super::steps::Steps;
 use super::weights::{unpack_bias, unpack_gradient};
 use crate::error::{Error, check_length};
@@ -83,16 +83,7 @@ pub fn backward<T: Real>(
     });
     cache.spent = !retain;
     let steps = &cache.steps;
-    let sorted_dy = (!dy.is_empty() && !(steps.is_direct())).then(|| {
-        let mut sorted = scratch::<T>(rows * hidden);
-        steps.gather(dy, stride, hidden, &mut sorted);
-        sorted
-    });
-    let (dy_rows, dy_stride) = match &sorted_dy {
-        Some(sorted) => (sorted.as_ptr(), hidden),
-        None if dy.is_empty() => (std::ptr::null(), 0),
-        None => (dy.as_ptr(), stride),
-    };
+    let dy = OutputGradients::new(steps, dy, stride, hidden);
     let mut dh = scratch::<T>(batch * padded);
     let mut dc = scratch::<T>(if cell.has_cell_state() { batch * padded } else { 0 });
     dh.fill(T::ZERO);
@@ -117,8 +108,7 @@ pub fn backward<T: Real>(
         steps,
         places,
         gates: Shared(gates.as_mut_ptr()),
-        dy: dy_rows,
-        dy_stride,
+        dy: &dy,
         dh: Shared(dh.as_mut_ptr()),
         dc: Shared(dc.as_mut_ptr()),
     };
@@ -277,8 +267,7 @@ struct Pass<'a, T> {
     steps: &'a Steps,
     places: GatePanels<T>,
     gates: Shared<T>,
-    dy: *const T,
-    dy_stride: usize,
+    dy: &'a OutputGradients<T>,
     dh: Shared<T>,
     dc: Shared<T>,
 }
@@ -307,6 +296,7 @@ impl<T: Real> Pass<'_, T> {
             }
             let (before, now, first) = (steps.before(t), steps.now(t), rows.start);
             let row = steps.first(t) + first;
+            let (dy, dy_stride) = self.dy.at(steps, t, first);
             // SAFETY: rows first..end of step t lie within the buffers and belong to this thread.
             unsafe {
                 let at = |first_row: *const T, stride: usize| first_row.wrapping_add(first * stride + unit);
@@ -328,8 +318,8 @@ impl<T: Real> Pass<'_, T> {
                         c_before: at(self.cache_c.wrapping_add(before * padded), padded),
                         c: at(self.cache_c.wrapping_add(now * padded), padded),
                         c_stride: padded,
-                        dy: if self.dy.is_null() { self.dy } else { self.dy.add(row * self.dy_stride + unit) },
-                        dy_stride: self.dy_stride,
+                        dy: if dy.is_null() { dy } else { dy.add(unit) },
+                        dy_stride,
                         dh: self.dh.0.add(first * padded + unit),
                         dc: self.dc.0.wrapping_add(first * padded + unit),
                         state_stride: padded,

@@ -1,4 +1,4 @@
-//! Where h of every step lies.
+//! Where h of every step lies, and the gradient of what the layer gives out.
 
 use super::steps::Steps;
 use crate::parallel::{self, Shared};
@@ -84,3 +84,39 @@ impl<T: Real> Hidden<T> {
 
 /// States, and the first row that they stand before.
 pub(super) type RowsBefore<'a, T> = (MatrixView<'a, T>, usize);
+
+/// Gradients of the outputs: the caller's own, where all rows live at all steps, else a copy in the order of the rows; or none.
+pub(super) struct OutputGradients<T> {
+    /// Null for none.
+    first: *const T,
+    /// Numbers from a row to the next.
+    stride: usize,
+    sorted: Option<Scratch<T>>,
+}
+
+// SAFETY: what the pointer leads to is read only.
+unsafe impl<T: Sync> Sync for OutputGradients<T> {}
+
+impl<T: Real> OutputGradients<T> {
+    /// Of rows of `width` numbers, which begin `stride` numbers apart in `dy`, or none of an empty one. To be read as long as dy lives.
+    pub fn new(steps: &Steps, dy: &[T], stride: usize, width: usize) -> Self {
+        if dy.is_empty() {
+            return Self { first: std::ptr::null(), stride: 0, sorted: None };
+        }
+        if steps.is_full() {
+            return Self { first: dy.as_ptr(), stride, sorted: None };
+        }
+        let mut sorted = scratch::<T>(steps.rows() * width);
+        steps.gather(dy, stride, width, &mut sorted);
+        Self { first: sorted.as_ptr(), stride: width, sorted: Some(sorted) }
+    }
+
+    /// Row j of step t, and how far apart it and the next of that step lie; null for none.
+    pub fn at(&self, steps: &Steps, t: usize, j: usize) -> (*const T, usize) {
+        if self.first.is_null() {
+            return (self.first, 0);
+        }
+        let (row, apart) = if self.sorted.is_some() { (steps.first(t), 1) } else { steps.lie(t) };
+        (self.first.wrapping_add((row + j * apart) * self.stride), apart * self.stride)
+    }
+}

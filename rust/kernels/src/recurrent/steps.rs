@@ -121,6 +121,13 @@ impl Steps {
         if self.batch_first { self.order[j] * self.steps + t } else { t * self.batch + self.order[j] }
     }
 
+    /// Where all rows live at all steps: the caller's row behind the first of step t, and how many rows further on that behind the next lies.
+    pub fn lie(&self, t: usize) -> (usize, usize) {
+        assert!(self.is_full(), "[recurrent] rows that live at all steps");
+        let t = if self.reverse { self.steps - 1 - t } else { t };
+        if self.batch_first { (t, self.steps) } else { (t * self.batch, 1) }
+    }
+
     /// Steps in blocks of at most `rows` living rows, or one step; those without living rows are left out.
     pub fn blocks(&self, rows: usize) -> Vec<Range<usize>> {
         let (mut blocks, mut first) = (Vec::new(), 0);

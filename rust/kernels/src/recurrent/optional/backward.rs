@@ -11,7 +11,7 @@ use crate::matmul::{Right, Start, product_on, weight_gradient, weight_gradient_o
 use crate::parallel::{self, Shared, threads_for};
 use crate::recurrent::Cell;
 use crate::recurrent::backward::input_gradient;
-use crate::recurrent::states::Hidden;
+use crate::recurrent::states::{Hidden, OutputGradients};
 use crate::recurrent::steps::Steps;
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
@@ -83,16 +83,7 @@ pub fn backward<T: Real>(
     });
     cache.spent = !retain;
     let steps = &cache.steps;
-    let sorted_dy = (!dy.is_empty() && !steps.is_direct()).then(|| {
-        let mut sorted = scratch::<T>(rows * state);
-        steps.gather(dy, stride, state, &mut sorted);
-        sorted
-    });
-    let (dy, dy_stride) = match &sorted_dy {
-        Some(sorted) => (sorted.as_ptr(), state),
-        None if dy.is_empty() => (std::ptr::null(), 0),
-        None => (dy.as_ptr(), stride),
-    };
+    let dy = OutputGradients::new(steps, dy, stride, state);
     let lstm = kind.cell == Cell::Lstm;
     let (mut dh, mut dc) = (scratch::<T>(batch * state), scratch::<T>(if lstm { batch * hidden } else { 0 }));
     dh.fill(T::ZERO);
@@ -127,7 +118,7 @@ pub fn backward<T: Real>(
         hats: &cache.hats[1],
         inverses: &cache.inverses[1],
         gates: Shared(gates.as_mut_ptr()),
-        dy: (dy, dy_stride),
+        dy: &dy,
         dh: Shared(dh.as_mut_ptr()),
         dc: Shared(dc.as_mut_ptr()),
         d_state: Shared(d_state.as_mut_ptr()),
@@ -329,7 +320,7 @@ struct Pass<'a, T> {
     hats: &'a [T],
     inverses: &'a [T],
     gates: Shared<T>,
-    dy: (*const T, usize),
+    dy: &'a OutputGradients<T>,
     dh: Shared<T>,
     dc: Shared<T>,
     d_state: Shared<T>,
@@ -367,10 +358,7 @@ impl<T: Real> Pass<'_, T> {
             // SAFETY: rows first..end of step t lie within the buffers and belong to this thread.
             unsafe {
                 let dh = self.dh.at(first * state);
-                let mut dy = self.dy;
-                if !dy.0.is_null() {
-                    dy.0 = dy.0.add(row * dy.1);
-                }
+                let mut dy = self.dy.at(steps, t, first);
                 let (mut d, mut d_stride) = (dh.cast_const(), state);
                 if zones || projects {
                     let to = if projects { self.d_state.at(row * state) } else { d_kept.as_mut_ptr() };
