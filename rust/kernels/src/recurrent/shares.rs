@@ -17,13 +17,13 @@ const ROWS_OF_ODD: usize = 4;
 /// Rows that make several tiles of a panel: the first brings it near, and the others have time to ask for the next.
 const ROWS_THAT_ASK: usize = 8;
 
-/// Pieces for each thread where threads have not been equally fast: on a quiet machine as many cost 2 to 5 % (R is read for fewer rows at a time), on
-/// one in which a core was half as slow again a forward pass was 1.06 to 1.16 times as fast.
+/// Pieces for each thread where threads have not been equally fast: on a quiet machine as many cost 2 to 5 % (R is read for fewer rows at a time), in
+/// a minute in which all was half as slow again a forward pass was 1.06 to 1.16 times as fast.
 const PIECES: usize = 4;
 /// Rows that a piece has at least.
 const ROWS_OF_PIECE: usize = 16;
 
-/// How the threads of all passes have been.
+/// How the threads of passes with so many rows have been.
 static PACE: Pace = Pace::new();
 
 /// What one thread does of each step.
@@ -113,15 +113,19 @@ pub(super) fn share_out(steps: &Steps, batch: usize, numbers: usize, size: usize
             return;
         }
     }
+    let whole = |rows: Range<usize>| run(&Share { rows, panels: 0..panels, odd: 0..0, part: (0, 1) }, None);
     let pieces = PIECES * by_rows;
-    let small = PACE.is_uneven() && batch >= ROWS_OF_PIECE * pieces;
-    in_pieces(steps, by_rows, if small { pieces } else { by_rows }, &|rows| {
-        run(&Share { rows, panels: 0..panels, odd: 0..0, part: (0, 1) }, None);
-    });
+    // Passes that cannot be cut smaller tell nothing of the threads either: short ones are uneven by chance.
+    if by_rows > 1 && batch >= ROWS_OF_PIECE * pieces {
+        let pieces = if PACE.is_uneven() { pieces } else { by_rows };
+        PACE.remember(&in_pieces(steps, by_rows, pieces, &whole));
+    } else {
+        parallel::run(by_rows, &|index| whole(steps.cut(by_rows, index)));
+    }
 }
 
 /// Some rows after the other, by whichever thread comes for them.
-fn in_pieces(steps: &Steps, threads: usize, pieces: usize, run: &(dyn Fn(Range<usize>) + Sync)) {
+fn in_pieces(steps: &Steps, threads: usize, pieces: usize, run: &(dyn Fn(Range<usize>) + Sync)) -> Lap {
     let (next, lap) = (AtomicUsize::new(0), Lap::new());
     parallel::run(threads, &|_| {
         lap.run(|| {
@@ -132,9 +136,7 @@ fn in_pieces(steps: &Steps, threads: usize, pieces: usize, run: &(dyn Fn(Range<u
             index < pieces
         });
     });
-    if threads > 1 {
-        PACE.remember(&lap);
-    }
+    lap
 }
 
 #[cfg(test)]
