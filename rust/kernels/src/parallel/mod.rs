@@ -5,10 +5,12 @@
 
 mod barrier;
 mod handshake;
+mod pieces;
 mod pool;
 mod threads;
 
 pub use barrier::{Barrier, Presence};
+pub use pieces::run_pieces;
 pub use pool::{run, run_together};
 pub use threads::{available, initialize, num_threads, set_num_threads};
 

@@ -6,7 +6,7 @@
 //! | `weights.rs` | torch's weights packed for the tiles, and gradients brought back to torch's layout |
 //! | `pointwise.rs` | what a cell does to the gates of 16 units once the products are in them |
 //! | `gates.rs`, `states.rs` | where the gates of all rows lie, and h of every step |
-//! | `shares.rs`, `pace.rs` | which thread has which rows and panels at each step, in which order; whether threads are equally fast |
+//! | `shares.rs` | which thread has which rows and panels at each step, in which order |
 //! | `forward.rs`, `backward.rs` | the passes |
 //! | `optional/` | the same cells with projections, peepholes, norms, zoneout, … |
 //!
@@ -34,7 +34,6 @@ mod backward;
 mod forward;
 mod gates;
 pub mod optional;
-mod pace;
 mod pointwise;
 mod shares;
 mod states;

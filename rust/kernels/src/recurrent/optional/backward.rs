@@ -11,6 +11,7 @@ use crate::matmul::{Right, Start, product_on, weight_gradient, weight_gradient_o
 use crate::parallel::{self, Shared, threads_for};
 use crate::recurrent::Cell;
 use crate::recurrent::backward::input_gradient;
+use crate::recurrent::shares::share_rows;
 use crate::recurrent::states::{Hidden, OutputGradients};
 use crate::recurrent::steps::Steps;
 use crate::workspace::scratch;
@@ -127,7 +128,7 @@ pub fn backward<T: Real>(
     };
     let work = 2.0 * rows as f64 * state as f64 * sums as f64;
     let threads = threads_for(work).min((batch / 4).max(1));
-    parallel::run(threads, &|index| pass.run(steps.cut(threads, index)));
+    share_rows(steps, threads, &|rows| pass.run(rows));
 
     for (j, &b) in steps.order.iter().enumerate() {
         for (to, from, n) in [(&mut *gradients.h0, &dh, state), (&mut *gradients.c0, &dc, hidden)] {

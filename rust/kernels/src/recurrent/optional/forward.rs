@@ -11,6 +11,7 @@ use crate::matmul::{Right, Start, product, product_on};
 use crate::parallel::{self, Shared, threads_for};
 use crate::recurrent::Cell;
 use crate::recurrent::forward::{State, rows_near};
+use crate::recurrent::shares::share_rows;
 use crate::recurrent::states::Hidden;
 use crate::recurrent::steps::{Layout, Steps};
 use crate::workspace::{Scratch, scratch};
@@ -177,7 +178,7 @@ pub fn forward<T: Real>(
     // The input's sums are formed for a few steps at a time, which then find them near.
     for block in steps.blocks(rows_near::<T>(if normed { width + 2 * sums } else { width })) {
         pass.input(steps.rows_of(&block));
-        parallel::run(threads, &|index| pass.run(block.clone(), steps.cut(threads, index)));
+        share_rows(steps, threads, &|rows| pass.run(block.clone(), rows));
     }
 
     for (j, &b) in steps.order.iter().enumerate() {
