@@ -31,6 +31,7 @@ for cell in ("rnn", "lstm", "gru"):
         ROWS[f"{cell} T{t} B{b} I{i} H{h} forward"] = "recurrent", sizes
         ROWS[f"{cell} T{t} B{b} I{i} H{h} forward+backward"] = "recurrent_step", sizes
     ROWS[f"{cell} one step B1 H256"] = "recurrent", {"cell": cell, "t": 1, "b": 1, "i": 256, "h": 256}
+    ROWS[f"{cell} one step B1 H256, streaming on arrays"] = "recurrent_stream", {"cell": cell, "b": 1, "i": 256, "h": 256}
     plain = {"cell": cell, "t": 100, "b": 32, "i": 256, "h": 256}
     ROWS[f"{cell} lengths T/4..T of T100 B32 I256 H256 forward+backward"] = "recurrent_lengths", plain
     ROWS[f"{cell} MNIST rows B128 H128, training step with Adam"] = "mnist_rows", {"cell": cell, "b": 128, "h": 128}

@@ -83,7 +83,7 @@ def weights(cell, i, h):
     return [numbers(n * GATES[cell], *rest) * 0.05 for n, rest in ((h, (i,)), (h, (h,)), (h, ()), (h, ()))]
 
 
-def scanned(cell, w_ih, w_hh, b_ih, b_hh, x, alive=None, reverse=False):
+def scanned(cell, w_ih, w_hh, b_ih, b_hh, x, alive=None, reverse=False, start=None):
     """torch's equations, the input's product for all steps at once, the loop by lax.scan; alive [T, B] keeps the state of ended rows."""
     h = w_hh.shape[1]
     inputs = x @ w_ih.T + b_ih
@@ -108,12 +108,23 @@ def scanned(cell, w_ih, w_hh, b_ih, b_hh, x, alive=None, reverse=False):
         state = new if on is None else jnp.where(on[:, None], new, before)
         return (state, c), out
 
-    (state, _), y = jax.lax.scan(step, (zero, zero), (inputs, alive), reverse=reverse)
-    return y, state
+    last, y = jax.lax.scan(step, start or (zero, zero), (inputs, alive), reverse=reverse)
+    return y, last
 
 
 def recurrent(cell, t, b, i, h):
     return ready(lambda x, *w: scanned(cell, *w, x)[0], numbers(t, b, i), *weights(cell, i, h))
+
+
+def recurrent_stream(cell, b, i, h):
+    compiled = jax.jit(lambda state, x, *w: scanned(cell, *w, x, start=state))
+    x, w, state = numbers(1, b, i), weights(cell, i, h), (jnp.zeros((b, h)), jnp.zeros((b, h)))
+
+    def run():
+        nonlocal state
+        _, state = jax.block_until_ready(compiled(state, x, *w))
+
+    return run
 
 
 def both_ways(f, g, *arguments):
@@ -170,7 +181,7 @@ def trained(loss, parameters):
 def mnist_rows(cell, b, h):
     parameters = [*weights(cell, 28, h), numbers(10, h) * 0.05, numbers(10)]
     target, x = jnp.arange(b) % 10, numbers(28, b, 28)
-    return trained(lambda p, key: cross_entropy(scanned(cell, *p[:4], x)[1] @ p[4].T + p[5], target), parameters)
+    return trained(lambda p, key: cross_entropy(scanned(cell, *p[:4], x)[1][0] @ p[4].T + p[5], target), parameters)
 
 
 def attended(x, w, b, w_out, b_out, n, causal=False):

@@ -20,18 +20,25 @@ def numbers(*shape):
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-def session(nodes, inputs, constants):
+def session(nodes, inputs, constants, carried=None):
+    """A run of the graph, whose output is y; or outputs that each run leaves for inputs of the next: `carried`, input by output."""
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, x.shape) for name, x in inputs.items()]
-    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in carried or ("y",)]
     held = [numpy_helper.from_array(x, name) for name, x in constants.items()]
-    graph = helper.make_graph(nodes, "row", values, [output], held)
+    graph = helper.make_graph(nodes, "row", values, outputs, held)
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)], ir_version=9
     )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     made = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda: made.run(None, inputs)
+    if not carried:
+        return lambda: made.run(None, inputs)
+
+    def run():
+        inputs.update(zip(carried.values(), made.run(None, inputs), strict=True))
+
+    return run
 
 
 def matmul(m, k, n):
@@ -51,12 +58,24 @@ def gelu(n):
     return session([helper.make_node("Gelu", ["x"], ["y"])], {"x": numbers(n)}, {})
 
 
-def recurrent(cell, t, b, i, h):
+def layer_of(cell, i, h, states, outputs):
     gates = {"rnn": 1, "lstm": 4, "gru": 3}[cell]
     options = {"linear_before_reset": 1} if cell == "gru" else {}
-    node = helper.make_node(cell.upper(), ["x", "w", "r", "b"], ["y"], hidden_size=h, **options)
+    node = helper.make_node(cell.upper(), ["x", "w", "r", "b", *states], outputs, hidden_size=h, **options)
     scaled = {"w": (1, gates * h, i), "r": (1, gates * h, h), "b": (1, 2 * gates * h)}
-    return session([node], {"x": numbers(t, b, i)}, {name: np.float32(0.05) * numbers(*shape) for name, shape in scaled.items()})
+    return [node], {name: np.float32(0.05) * numbers(*shape) for name, shape in scaled.items()}
+
+
+def recurrent(cell, t, b, i, h):
+    nodes, weights = layer_of(cell, i, h, [], ["y"])
+    return session(nodes, {"x": numbers(t, b, i)}, weights)
+
+
+def recurrent_stream(cell, b, i, h):
+    states = ["h", "c"] if cell == "lstm" else ["h"]
+    nodes, weights = layer_of(cell, i, h, ["", *states], ["", *(f"{name}_n" for name in states)])
+    inputs = {"x": numbers(1, b, i), **{name: np.zeros((1, b, h), np.float32) for name in states}}
+    return session(nodes, inputs, weights, {f"{name}_n": name for name in states})
 
 
 def attention(b, t, d, n, weights=False):

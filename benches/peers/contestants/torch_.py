@@ -111,6 +111,16 @@ def recurrent(cell, t, b, i, h):
     return quietly(lambda: layer(x))
 
 
+def recurrent_stream(cell, b, i, h):
+    x, layer, state = tensor(1, b, i), layer_of(cell, i, h), None
+
+    def run():
+        nonlocal state
+        _, state = layer(x, state)
+
+    return quietly(run)
+
+
 def both_ways(layer, x, g):
     leaves = [x, *layer.parameters()]
 

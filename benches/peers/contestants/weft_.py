@@ -117,6 +117,11 @@ def recurrent(cell, t, b, i, h):
     return quietly(lambda: layer(x))
 
 
+def recurrent_stream(cell, b, i, h):
+    x, stream = tensor(b, i).numpy(), layer_of(cell, i, h).stream(b)
+    return lambda: stream(x)
+
+
 def both_ways(layer, x, g, **options):
     leaves = [x, *layer.parameters()]
 

@@ -1,4 +1,4 @@
-//! Threads: how many ([`threads`]), and the pool that runs them ([`pool`]).
+//! Threads: how many ([`threads`]), the pool that runs them ([`pool`]), and smaller pieces where they are not equally fast ([`pieces`]).
 //!
 //! A kernel cuts its outputs into parts whose bits do not depend on the cut, asks [`threads_for`] how many threads the work is worth,
 //! and calls [`run`]. The caller takes part. A caller that finds the pool busy does all parts itself.
