@@ -109,13 +109,13 @@ pub(super) fn share_out(steps: &Steps, batch: usize, numbers: usize, size: usize
         }
     }
     let whole = |rows: Range<usize>| run(&Share { rows, panels: 0..panels, odd: 0..0, part: (0, 1) }, None);
-    share_rows(steps, by_rows, &whole);
+    share_rows(steps, &(0..steps.steps), by_rows, &whole);
 }
 
-/// `run` for all rows of the batch: some for each thread, or smaller pieces in turn.
-pub(super) fn share_rows(steps: &Steps, threads: usize, run: &(dyn Fn(Range<usize>) + Sync)) {
+/// `run` for all rows of the batch through a block of steps: for each thread some that have as many of these steps, or smaller pieces in turn.
+pub(super) fn share_rows(steps: &Steps, block: &Range<usize>, threads: usize, run: &(dyn Fn(Range<usize>) + Sync)) {
     let pieces = (PIECES * threads).min(steps.batch / ROWS_OF_PIECE);
-    parallel::run_pieces(threads, pieces, &|index, of| run(steps.cut(of, index)));
+    parallel::run_pieces(threads, pieces, &|index, of| run(steps.cut(block, of, index)));
 }
 
 #[cfg(test)]

@@ -186,9 +186,9 @@ impl Steps {
         });
     }
 
-    /// Cuts the sorted rows into `parts` ranges of about equal numbers of steps.
-    pub fn cut(&self, parts: usize, index: usize) -> Range<usize> {
-        let total = self.rows();
+    /// Cuts the sorted rows into `parts` ranges that have about equally many of these steps.
+    pub fn cut(&self, steps: &Range<usize>, parts: usize, index: usize) -> Range<usize> {
+        let total: usize = self.active[steps.clone()].iter().sum();
         let bound = |i: usize| {
             if i >= parts {
                 return self.batch;
@@ -198,7 +198,7 @@ impl Steps {
                 .iter()
                 .position(|&l| {
                     let here = sum * parts >= total * i;
-                    sum += l;
+                    sum += l.clamp(steps.start, steps.end) - steps.start;
                     here
                 })
                 .unwrap_or(self.batch)
@@ -221,8 +221,12 @@ mod tests {
         assert_eq!((0..4).map(|t| steps.first(t)).collect::<Vec<_>>(), [0, 3, 6, 7]);
         assert_eq!(steps.blocks(2), [0..1, 1..2, 2..4]);
         assert_eq!(steps.blocks(usize::MAX), vec![0..4]);
-        assert_eq!((steps.cut(2, 0), steps.cut(2, 1)), (0..1, 1..4));
-        assert_eq!((0..7).map(|i| steps.cut(7, i).len()).sum::<usize>(), 4);
+        assert_eq!((steps.cut(&(0..4), 2, 0), steps.cut(&(0..4), 2, 1)), (0..1, 1..4));
+        assert_eq!((steps.cut(&(0..1), 3, 0), steps.cut(&(0..1), 3, 1), steps.cut(&(0..1), 3, 2)), (0..1, 1..2, 2..4));
+        assert_eq!((steps.cut(&(1..3), 2, 0), steps.cut(&(1..3), 2, 1)), (0..1, 1..4));
+        for block in [0..4, 0..1, 1..3, 2..4] {
+            assert_eq!((0..7).map(|i| steps.cut(&block, 7, i).len()).sum::<usize>(), 4);
+        }
         let x: Vec<f32> = (0..16).map(|i| i as f32).collect();
         let mut rows = vec![0.0; 8];
         steps.gather(&x, 1, 1, &mut rows);

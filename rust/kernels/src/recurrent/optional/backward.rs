@@ -128,7 +128,7 @@ pub fn backward<T: Real>(
     };
     let work = 2.0 * rows as f64 * state as f64 * sums as f64;
     let threads = threads_for(work).min((batch / 4).max(1));
-    share_rows(steps, threads, &|rows| pass.run(rows));
+    share_rows(steps, &(0..steps.steps), threads, &|rows| pass.run(rows));
 
     for (j, &b) in steps.order.iter().enumerate() {
         for (to, from, n) in [(&mut *gradients.h0, &dh, state), (&mut *gradients.c0, &dc, hidden)] {

@@ -178,7 +178,7 @@ pub fn forward<T: Real>(
     // The input's sums are formed for a few steps at a time, which then find them near.
     for block in steps.blocks(rows_near::<T>(if normed { width + 2 * sums } else { width })) {
         pass.input(steps.rows_of(&block));
-        share_rows(steps, threads, &|rows| pass.run(block.clone(), rows));
+        share_rows(steps, &block, threads, &|rows| pass.run(block.clone(), rows));
     }
 
     for (j, &b) in steps.order.iter().enumerate() {
