@@ -87,6 +87,33 @@ def test_wide_layers_by_phases_are_those_of_the_tiles(rng, name, hidden, batch_f
 
 
 @pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("options", [{}, {"zoneout": 0.2}])
+def test_lengths_over_several_blocks_of_steps_have_one_result(rng, name, options):
+    # So many rows that a layer goes through its steps block by block, of which later ones have few rows left.
+    layer = LAYERS[name](100, 64, **options).eval()
+    steps, batch = 200, 40
+    x = weft.tensor(rng.standard_normal((steps, batch, 100)).astype(np.float32), requires_grad=True)
+    lengths = rng.integers(0, steps + 1, batch)
+    threads, found = weft.get_num_threads(), []
+    for count in (1, 2, 3, 7):
+        weft.set_num_threads(count)
+        leaves = [x, *layer.parameters()]
+        for leaf in leaves:
+            leaf.grad = None
+        y, _ = layer(x, lengths=lengths)
+        y.sum().backward()
+        with weft.no_grad():
+            assert same(layer(x, lengths=lengths)[0], y)
+        found.append([np.array(a) for a in (y.detach(), *(leaf.grad for leaf in leaves))])
+    weft.set_num_threads(threads)
+    assert all((a == b).all() for other in found[1:] for a, b in zip(found[0], other, strict=True))
+    for row in (0, 17, 39):
+        if n := lengths[row]:
+            alone, _ = layer(np.asarray(x.detach())[:n, row : row + 1])
+            assert (np.asarray(alone.detach())[:, 0] == found[0][0][:n, row]).all()
+
+
+@pytest.mark.parametrize("name", LAYERS)
 def test_a_row_does_not_depend_on_its_batch(rng, name):
     options = {k: v for k, v in ALL[name].items() if k != "zoneout"} | {"zoneout": 0.2}
     layer = LAYERS[name](7, 20, 2, batch_first=True, bidirectional=True, **options).eval()

@@ -144,7 +144,7 @@ pub fn forward<T: Real>(
             training,
         };
         let panels = weights.recurrent.panels();
-        share_out(&steps, batch, hidden * cell.gates() * padded, size_of::<T>(), panels, true, &|share, here| {
+        share_out(&steps, &pass.span, hidden * cell.gates() * padded, size_of::<T>(), panels, true, &|share, here| {
             pass.run(share, here)
         });
     }

@@ -84,8 +84,17 @@ const BYTES_TO_A_BARRIER: f64 = 3e4;
 /// The same for the arithmetic of several rows.
 const OPERATIONS_TO_A_BARRIER: f64 = 4e4;
 
-/// Shares out the panels of R, `numbers` numbers of `size` bytes. With `odd`, panels that are left over may be shared by rows.
-pub(super) fn share_out(steps: &Steps, batch: usize, numbers: usize, size: usize, panels: usize, odd: bool, run: Run<'_>) {
+/// Shares out a block of steps: its rows, or the panels of R, `numbers` numbers of `size` bytes. With `odd`, panels that are left over may be shared by rows.
+pub(super) fn share_out(
+    steps: &Steps,
+    block: &Range<usize>,
+    numbers: usize,
+    size: usize,
+    panels: usize,
+    odd: bool,
+    run: Run<'_>,
+) {
+    let batch = steps.batch;
     let operations = 2.0 * steps.rows() as f64 * numbers as f64;
     let wanted = threads_for(operations);
     let by_rows = wanted.min((batch / 4).max(1));
@@ -109,7 +118,7 @@ pub(super) fn share_out(steps: &Steps, batch: usize, numbers: usize, size: usize
         }
     }
     let whole = |rows: Range<usize>| run(&Share { rows, panels: 0..panels, odd: 0..0, part: (0, 1) }, None);
-    share_rows(steps, &(0..steps.steps), by_rows, &whole);
+    share_rows(steps, block, by_rows, &whole);
 }
 
 /// `run` for all rows of the batch through a block of steps: for each thread some that have as many of these steps, or smaller pieces in turn.
