@@ -16,13 +16,12 @@ const TELLING: Duration = Duration::from_micros(50);
 static PACE: Pace = Pace::new();
 
 /// Runs `part(index, of)` for each index of `of` parts of equal work: as many as threads, or, where these have not been equally fast lately, `pieces` of
-/// them by whoever comes for the next.
+/// them by whoever comes for the next. Work that has no more pieces than threads tells nothing of these: its parts are uneven by a row.
 pub fn run_pieces(threads: usize, pieces: usize, part: &(dyn Fn(usize, usize) + Sync)) {
-    if threads == 1 {
-        return part(0, 1);
+    if pieces <= threads {
+        return run(threads, &|index| part(index, threads));
     }
-    let pieces = if PACE.is_uneven() { pieces.max(threads) } else { threads };
-    PACE.remember(&in_pieces(threads, pieces, part));
+    PACE.remember(&in_pieces(threads, if PACE.is_uneven() { pieces } else { threads }, part));
 }
 
 fn in_pieces(threads: usize, pieces: usize, part: &(dyn Fn(usize, usize) + Sync)) -> Lap {

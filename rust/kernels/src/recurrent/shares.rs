@@ -123,7 +123,9 @@ pub(super) fn share_out(
 
 /// `run` for all rows of the batch through a block of steps: for each thread some that have as many of these steps, or smaller pieces in turn.
 pub(super) fn share_rows(steps: &Steps, block: &Range<usize>, threads: usize, run: &(dyn Fn(Range<usize>) + Sync)) {
-    let pieces = (PIECES * threads).min(steps.batch / ROWS_OF_PIECE);
+    let small = PIECES * threads;
+    // All of them or none: three pieces for two threads would keep one waiting.
+    let pieces = if threads > 1 && steps.batch >= ROWS_OF_PIECE * small { small } else { threads };
     parallel::run_pieces(threads, pieces, &|index, of| run(steps.cut(block, of, index)));
 }
 
