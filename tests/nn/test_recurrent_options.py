@@ -61,7 +61,7 @@ def test_masks_keep_their_share_and_are_those_of_the_seed():
 
 
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("hidden", [37, 70])
+@pytest.mark.parametrize("hidden", [37, 64, 70])
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("lengths", [None, [5, 1, 0, 5, 3, 2, 5, 4, 1]])
 def test_wide_layers_by_phases_are_those_of_the_tiles(rng, name, hidden, batch_first, lengths):
@@ -110,6 +110,37 @@ def test_lengths_over_several_blocks_of_steps_have_one_result(rng, name, options
         if n := lengths[row]:
             alone, _ = layer(np.asarray(x.detach())[:n, row : row + 1])
             assert (np.asarray(alone.detach())[:, 0] == found[0][0][:n, row]).all()
+
+
+EACH = [
+    (name, options)
+    for name, extra in {
+        "rnn": [],
+        "gru": [{"reset_after": False}],
+        "lstm": [{"peephole": True}, {"coupled_gates": True}, {"peephole": True, "coupled_gates": True}, {"proj_size": 9}],
+    }.items()
+    for options in [{}, {"layer_norm": True}, {"zoneout": 0.2}, {"recurrent_dropout": 0.3}, *extra, ALL[name]]
+]
+
+
+@pytest.mark.parametrize("name, options", EACH, ids=lambda v: v if isinstance(v, str) else "+".join(v) or "plain")
+@pytest.mark.parametrize("hidden", [20, 64])
+def test_steps_beyond_all_lengths_are_no_steps(rng, name, options, hidden):
+    layer = LAYERS[name](7, hidden, 2, bidirectional=True, **options)
+    x, lengths = rng.standard_normal((6, 3, 7)).astype(np.float32), [2, 0, 4]
+    found = []
+    for steps, given in ((6, lengths), (4, lengths), (6, [0, 0, 0])):
+        weft.manual_seed(5)
+        leaves = [weft.tensor(x[:steps], requires_grad=True), *layer.parameters()]
+        for leaf in leaves:
+            leaf.grad = None
+        y, last = layer(leaves[0], lengths=given)
+        ((y * y).sum() + sum(s.sum() for s in flat(last))).backward()
+        by_step = [np.asarray(a) for a in (y.detach(), leaves[0].grad)]
+        assert all((a[max(given) :] == 0).all() for a in by_step)
+        whole = [np.asarray(a) for a in (*(s.detach() for s in flat(last)), *(leaf.grad for leaf in leaves[1:]))]
+        found.append([*(a[:4] for a in by_step), *whole])
+    assert all((a == b).all() for a, b in zip(found[0], found[1], strict=True))
 
 
 @pytest.mark.parametrize("name", LAYERS)

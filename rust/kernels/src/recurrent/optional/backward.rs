@@ -1,6 +1,7 @@
 //! The backward pass.
 
 use super::forward::{Cache, at};
+use super::gates::GatePlaces;
 use super::mixing::{MaskedSum, Product, Sum, Zones, over_rows};
 use super::norm::{Denormalize, Normalize};
 use super::pointwise::{Backward, Part, Step};
@@ -101,7 +102,7 @@ pub fn backward<T: Real>(
     let mut d_state = when(of.projection.is_some(), rows * state);
     let mut d_sums = when(normed, rows * sums);
     let mut d_norm_c = when(!of.norm_c.is_empty(), rows * hidden);
-    let gates = copy.as_deref_mut().unwrap_or(&mut cache.gates);
+    let (gates, places) = (copy.as_deref_mut().unwrap_or(&mut cache.gates), cache.places);
     let states = Hidden::new(steps, state, cache.h.as_ptr().cast_mut(), y.as_ptr().cast_mut(), stride);
     let pass = Pass {
         choice: chosen(),
@@ -119,6 +120,7 @@ pub fn backward<T: Real>(
         hats: &cache.hats[1],
         inverses: &cache.inverses[1],
         gates: Shared(gates.as_mut_ptr()),
+        places,
         dy: &dy,
         dh: Shared(dh.as_mut_ptr()),
         dc: Shared(dc.as_mut_ptr()),
@@ -162,8 +164,8 @@ pub fn backward<T: Real>(
         });
     }
     let from_gates = |column: usize, cols: usize| {
-        // SAFETY: a row of the gates buffer holds `width` numbers, of which these are a part.
-        unsafe { MatrixView::from_raw(gates.as_ptr().wrapping_add(column), rows, cols, width as isize, 1) }
+        // SAFETY: the buffer of gates is only read from here on.
+        unsafe { places.view(gates.as_ptr(), 0, rows, column, cols) }
     };
     let d_x = if normed { MatrixView::new(&d_input, rows, sums) } else { from_gates(0, sums) };
     if !gradients.x.is_empty() {
@@ -199,7 +201,8 @@ pub fn backward<T: Real>(
     }
     if !gradients.bias_ih.is_empty() {
         let mut columns = scratch::<T>(width);
-        reduction::sum(1, rows, width, gates, &mut columns)?;
+        let beside = places.stride();
+        reduction::sum(width / beside.max(1), rows, beside, gates, &mut columns)?;
         gradients.bias_ih.copy_from_slice(&columns[..sums]);
         for Group { first, rows, column, .. } in kind.groups() {
             gradients.bias_hh[first..first + rows].copy_from_slice(&columns[column..column + rows]);
@@ -214,10 +217,12 @@ pub fn backward<T: Real>(
             let (column, to) =
                 (if gate == first + 1 { first + 2 } else { gate }, &mut gradients.peephole[gate * hidden..][..hidden]);
             to.fill(T::ZERO);
-            for t in 0..steps.steps {
+            for t in (0..steps.steps).take_while(|&t| steps.active[t] > 0) {
                 let (row, n) = (steps.first(t), steps.active[t]);
                 let b = if gate == first + 1 { &c_rows[row * hidden..] } else { c_before(steps.before(t)) };
-                add_products(n, &gates[row * width + column * hidden..], width, b, hidden, to);
+                for (unit, units, at) in places.pieces(row, column) {
+                    add_products(n, &gates[at..], places.stride(), &b[unit..], hidden, &mut to[unit..unit + units]);
+                }
             }
         }
     }
@@ -321,6 +326,7 @@ struct Pass<'a, T> {
     hats: &'a [T],
     inverses: &'a [T],
     gates: Shared<T>,
+    places: GatePlaces<T>,
     dy: &'a OutputGradients<T>,
     dh: Shared<T>,
     dc: Shared<T>,
@@ -384,13 +390,12 @@ impl<T: Real> Pass<'_, T> {
                 let h_before = h_before.add(first * h_before_stride);
                 let (operand, operand_stride) =
                     if masks { (at(self.masked, row * state), state) } else { (h_before, h_before_stride) };
-                let gates = self.gates.at(row * width);
+                let gates = self.gates.0;
                 let c_now = if self.c_new.is_empty() { at(self.c, now * hidden) } else { at(self.c_new, row * hidden) };
                 let step = Step {
                     kind,
                     rows: n,
-                    gates,
-                    gates_stride: width,
+                    gates: self.places.gates(gates, row),
                     h_before,
                     h_before_stride,
                     keep_h: std::ptr::null(),
@@ -425,7 +430,7 @@ impl<T: Real> Pass<'_, T> {
                 let (to, mut adds) = if masks { (d_u.as_mut_ptr(), false) } else { (dh, carries) };
                 // Groups from the last: that of n, whose r ∘ u leads to r, comes before r and z.
                 for (g, group) in groups.iter().enumerate().rev() {
-                    let mut left = MatrixView::from_raw(gates.add(group.column).cast_const(), n, group.rows, width as isize, 1);
+                    let mut left = self.places.view(gates, row, n, group.column, group.rows);
                     if let Some((_, gain)) = &of.norm {
                         let to = self.d_sums.at(row * sums + group.first);
                         dispatch_on(
@@ -433,7 +438,7 @@ impl<T: Real> Pass<'_, T> {
                             InStep(Denormalize {
                                 rows: n,
                                 cols: group.rows,
-                                g: gates.add(group.column),
+                                g: gates.add(row * width + group.column),
                                 g_stride: width,
                                 hat: at(self.hats, row * sums + group.first),
                                 hat_stride: sums,

@@ -1,5 +1,6 @@
 //! The forward pass.
 
+use super::gates::GatePlaces;
 use super::mixing::{Product, Zoned, over_rows};
 use super::norm::Normalize;
 use super::pointwise::{Forward, Part, Step};
@@ -42,8 +43,9 @@ pub struct Inputs<'a, T> {
 pub struct Cache<T> {
     pub(super) kind: Kind,
     pub(super) steps: Steps,
-    /// `[rows, slots · H]`
+    /// Of all rows, where `places` says.
     pub(super) gates: Scratch<T>,
+    pub(super) places: GatePlaces<T>,
     /// What [`Hidden`] has beside the output.
     pub(super) h: Scratch<T>,
     /// Whether there was an initial h; else it is zeros.
@@ -72,10 +74,14 @@ impl<T: Real> Cache<T> {
     /// Copies what stands in the gates buffer for one gate, or c, of all units to `[T, B, H]` (`[B, T, H]`), zeros beyond a length.
     /// Slots as the module says; `None` is c. Not after a backward pass.
     pub fn show(&self, slot: Option<usize>, to: &mut [T]) -> Result<()> {
-        let (hidden, width) = (self.kind.sizes.hidden, self.kind.slots() * self.kind.sizes.hidden);
+        let hidden = self.kind.sizes.hidden;
         check_length("recurrent", "gate", to.len(), self.steps.steps * self.steps.batch * hidden)?;
         match slot {
-            Some(slot) if !self.gates.is_empty() => self.steps.scatter(&self.gates[slot * hidden..], width, hidden, to, hidden),
+            Some(slot) if !self.gates.is_empty() => {
+                for (unit, units, at) in self.places.pieces(0, slot) {
+                    self.steps.scatter(&self.gates[at..], self.places.stride(), units, &mut to[unit..], hidden);
+                }
+            }
             None if !self.c.is_empty() => {
                 self.steps.scatter(&self.c[self.steps.batch * hidden..], hidden, hidden, to, hidden);
             }
@@ -120,10 +126,12 @@ pub fn forward<T: Real>(
     });
     let (sums, width) = (kind.gates() * hidden, kind.slots() * hidden);
     let (normed, groups) = (of.norm.is_some(), kind.groups());
+    let places = GatePlaces::new(&kind, normed, rows);
     let zoned = |index: usize| with.zoneout[index] > 0.0 && (index == 0 || lstm);
     let mut cache = Cache {
         kind,
-        gates: scratch(rows * width),
+        gates: scratch(places.len()),
+        places,
         h: scratch(Hidden::<T>::own_rows(&steps) * state),
         has_initial: with.h_0.is_some(),
         c: when(lstm, (batch + rows) * hidden),
@@ -163,6 +171,7 @@ pub fn forward<T: Real>(
         states,
         x: x_rows,
         gates: shared(&mut cache.gates),
+        places,
         c: shared(&mut cache.c),
         c_new: shared(&mut cache.c_new),
         full: shared(&mut cache.full),
@@ -205,6 +214,7 @@ struct Pass<'a, T> {
     /// The input's rows in order.
     x: &'a [T],
     gates: Shared<T>,
+    places: GatePlaces<T>,
     c: Shared<T>,
     c_new: Shared<T>,
     full: Shared<T>,
@@ -232,7 +242,7 @@ impl<T: Real> Pass<'_, T> {
         let (hats, inverses) = (self.hats[0], self.inverses[0]);
         let Some((gain, _)) = &self.of.norm else {
             // SAFETY: the gates have these rows.
-            let to = unsafe { MatrixViewMut::from_raw(self.gates.at(first * width), count, sums, width as isize) };
+            let to = unsafe { self.places.view_mut(self.gates.0, first, count, 0, sums) };
             return product(x, right, to, Start::Bias(&self.of.bias_ih));
         };
         // SAFETY: so have the sums.
@@ -317,13 +327,12 @@ impl<T: Real> Pass<'_, T> {
                 }
                 let (keep_h, keep_c) = (self.keep(0, t, first, n), self.keep(1, t, first, n));
                 let projected = of.projection.is_some();
-                let gates = self.gates.at(row * width);
+                let gates = self.gates.0;
                 let c_new = if self.keep_c.is_some() { self.c_new.at(row * hidden) } else { self.c.at(now * hidden) };
                 let step = Step {
                     kind,
                     rows: n,
-                    gates,
-                    gates_stride: width,
+                    gates: self.places.gates(gates, row),
                     h_before,
                     h_before_stride,
                     keep_h: if projected { std::ptr::null() } else { keep_h.cast_const() },
@@ -341,12 +350,12 @@ impl<T: Real> Pass<'_, T> {
                     let mut left = MatrixView::from_raw(u, n, state, u_stride as isize, 1);
                     if kind.reset_before && g == 1 {
                         dispatch_on(self.choice, Forward { step, part: Part::Resets, h, h_stride });
-                        left = MatrixView::from_raw(gates.add(3 * hidden), n, hidden, width as isize, 1);
+                        left = self.places.view(gates, row, n, 3 * hidden, hidden);
                     }
                     let right = Right::Packed(&of.recurrent[g]);
                     let bias = &of.bias_hh[group.first..group.first + group.rows];
                     let Some((_, gain)) = &of.norm else {
-                        let to = MatrixViewMut::from_raw(gates.add(group.column), n, group.rows, width as isize);
+                        let to = self.places.view_mut(gates, row, n, group.column, group.rows);
                         product_on(
                             self.choice,
                             1,
@@ -375,7 +384,7 @@ impl<T: Real> Pass<'_, T> {
                             x_stride: sums,
                             gain: gain[group.first..].as_ptr(),
                             shift: bias.as_ptr(),
-                            to: gates.add(group.column),
+                            to: gates.add(row * width + group.column),
                             to_stride: width,
                             add: group.joins,
                             inverse: self.inverses[1].at(g * steps.rows() + row),

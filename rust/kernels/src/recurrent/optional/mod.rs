@@ -15,13 +15,14 @@
 //!
 //! # Buffers
 //!
-//! Rows as [`super::steps`] orders them; h lies where [`super::states`] says. Gates in torch's order, unit by unit within a gate:
-//! `[i f g o]`, coupled `[f g o]`, GRU `[r z n q]` with q = R_n h + b_hn, or r ∘ u where the reset comes before the product; RNN `[h]`. The forward pass leaves activations
+//! Rows as [`super::steps`] orders them; h lies where [`super::states`] says. Gates in torch's order, unit by unit within a gate, in panels or in
+//! rows (`gates.rs`): `[i f g o]`, coupled `[f g o]`, GRU `[r z n q]` with q = R_n h + b_hn, or r ∘ u where the reset comes before the product; RNN `[h]`. The forward pass leaves activations
 //! there, the backward pass the gradients of the sums. With no option at all the bits of the output are those of the plain cells: the chains
 //! start from the same biases and the cells use the same operations.
 
 mod backward;
 mod forward;
+mod gates;
 mod mixing;
 mod norm;
 mod pointwise;

@@ -1,6 +1,7 @@
 //! What a cell does to its gates once the sums are there, for rows of one step over all units, with every option a branch on the row.
 
 use super::Kind;
+use super::gates::Gates;
 use super::mixing::{over, rest};
 use super::norm::statistics;
 use crate::Real;
@@ -12,8 +13,7 @@ use weft_simd::{Isa, Kernel, Lanes, maths};
 pub(super) struct Step<T> {
     pub kind: Kind,
     pub rows: usize,
-    pub gates: *mut T,
-    pub gates_stride: usize,
+    pub gates: Gates<T>,
     /// h of the step before, whole (GRU, zoneout).
     pub h_before: *const T,
     pub h_before_stride: usize,
@@ -73,7 +73,6 @@ impl<T: Real> Forward<T> {
         let one = V::splat(T::ONE);
         // SAFETY: the caller's pointers hold these rows of all units; loads and stores stay below `hidden`.
         unsafe {
-            let gates = s.gates.add(row * s.gates_stride);
             macro_rules! load {
                 ($p:expr) => {
                     V::load_first(($p).add(unit), n)
@@ -81,12 +80,12 @@ impl<T: Real> Forward<T> {
             }
             macro_rules! gate {
                 ($slot:expr) => {
-                    load!(gates.add(($slot) * hidden))
+                    V::load_first(s.gates.at(row, $slot, unit).cast_const(), n)
                 };
             }
             macro_rules! put {
                 ($slot:expr, $value:expr) => {
-                    $value.store_first(gates.add(($slot) * hidden + unit), n)
+                    $value.store_first(s.gates.at(row, $slot, unit), n)
                 };
             }
             match s.kind.cell {
@@ -188,7 +187,7 @@ impl<T: Real> Forward<T> {
         let hidden = s.kind.sizes.hidden;
         // SAFETY: as above.
         unsafe {
-            let o = V::load_first(s.gates.add(row * s.gates_stride + (s.kind.gates() - 1) * hidden + unit), n);
+            let o = V::load_first(s.gates.at(row, s.kind.gates() - 1, unit).cast_const(), n);
             let c = V::load_first(s.c_new.add(row * hidden + unit), n);
             let (gain, shift) = (V::load_first(s.norm_c.add(unit), n), V::load_first(s.norm_c.add(hidden + unit), n));
             let value = c.sub(V::splat(mean)).mul(V::splat(inverse)).fma(gain, shift);
@@ -260,7 +259,7 @@ impl<T: Real> Backward<T> {
             let hat = c.sub(V::splat(mean)).mul(V::splat(inverse));
             let gain = V::load_first(s.norm_c.add(unit), n);
             let t = maths::tanh(hat.fma(gain, V::load_first(s.norm_c.add(hidden + unit), n)));
-            let o = V::load_first(s.gates.add(row * s.gates_stride + (first + 2) * hidden + unit).cast_const(), n);
+            let o = V::load_first(s.gates.at(row, first + 2, unit).cast_const(), n);
             let d = self.gradient::<V>(row, unit, n).mul(o).mul(t.neg().fma(t, one));
             d.store_first(self.d_norm_c.add(row * hidden + unit), n);
             // Lanes behind the end: dh is zero there.
@@ -302,15 +301,14 @@ impl<T: Real> Backward<T> {
         }
         // SAFETY: as in Forward.
         unsafe {
-            let gates = s.gates.add(row * s.gates_stride);
             macro_rules! gate {
                 ($slot:expr) => {
-                    load!(gates.add(($slot) * hidden))
+                    V::load_first(s.gates.at(row, $slot, unit).cast_const(), n)
                 };
             }
             macro_rules! put {
                 ($slot:expr, $value:expr) => {
-                    $value.store_first(gates.add(($slot) * hidden + unit), n)
+                    $value.store_first(s.gates.at(row, $slot, unit), n)
                 };
             }
             match s.kind.cell {
