@@ -213,8 +213,8 @@ impl<T: Real> Pass<'_, T> {
         let stride = Panels::<T>::STRIDE;
         let packed = &self.weights.recurrent;
         let tallest = tile_rows(self.choice, packed.width.min(cell.gates() * padded) / T::WIDTH);
-        // Where nothing reads them again, the gates of a strip take the place of those before.
-        let passing = self.x.is_some() && !self.training;
+        // Sums that a thread forms by itself pass through a strip that stays near: their place among the gates is written once, if at all.
+        let passing = self.x.is_some();
         let strip_rows = if cell.gates() == 1 { tallest } else { STRIP_ROWS };
         let mut own = scratch::<T>(if passing { strip_rows * stride } else { 0 });
         for t in self.span.clone() {
@@ -240,14 +240,13 @@ impl<T: Real> Pass<'_, T> {
                 let tiles = cut.len().div_ceil(tallest);
                 // SAFETY: rows first.. of step t lie within gates, states and c and belong to this thread, as do those of the step before.
                 unsafe {
-                    let gates = match passing {
-                        true => own.as_mut_ptr(),
-                        false => self.gates.0.add(self.places.at(gates_row + first, unit)),
-                    };
+                    let there = self.gates.0.wrapping_add(self.places.at(gates_row + first, unit));
+                    let sums = if passing { own.as_mut_ptr() } else { there };
+                    let gates = if self.training { there } else { std::ptr::null_mut() };
                     let h_before = h_first.add(first * h_before_stride);
                     for tile in 0..tiles {
                         let some = part(cut.len(), tiles, tile);
-                        let (rows, gates) = (some.len(), gates.add(some.start * stride));
+                        let (rows, sums) = (some.len(), sums.add(some.start * stride));
                         if let Some(x) = self.x {
                             let input = sizes.input;
                             let chain = TileArguments {
@@ -262,7 +261,7 @@ impl<T: Real> Pass<'_, T> {
                                 next: std::ptr::null(),
                                 from: self.weights.bias[column..].as_ptr(),
                                 from_stride: 0,
-                                c: gates,
+                                c: sums,
                                 c_stride: stride as isize,
                                 add: false,
                                 cols: vectors * T::WIDTH,
@@ -272,7 +271,7 @@ impl<T: Real> Pass<'_, T> {
                         if cell == Cell::Gru {
                             let bias = &self.weights.hidden_bias[unit..unit + T::WIDTH];
                             for i in 0..rows {
-                                let to = gates.add(i * stride + 3 * T::WIDTH);
+                                let to = sums.add(i * stride + 3 * T::WIDTH);
                                 std::ptr::copy_nonoverlapping(bias.as_ptr(), to, T::WIDTH);
                             }
                         }
@@ -286,9 +285,9 @@ impl<T: Real> Pass<'_, T> {
                             b: packed.panel_pointer(panel, 0),
                             b_stride: vectors * T::WIDTH,
                             next: share.next(packed, t, turn, cut.start / tallest + tile),
-                            from: gates.add(cell.recurrent_slot() * T::WIDTH),
+                            from: sums.add(cell.recurrent_slot() * T::WIDTH),
                             from_stride: stride as isize,
-                            c: gates.add(cell.recurrent_slot() * T::WIDTH),
+                            c: sums.add(cell.recurrent_slot() * T::WIDTH),
                             c_stride: stride as isize,
                             add: false,
                             cols: vectors * T::WIDTH,
@@ -300,25 +299,29 @@ impl<T: Real> Pass<'_, T> {
                         let offset = if cell.has_cell_state() { (row + first) * padded + unit } else { 0 };
                         self.c.0.wrapping_add(offset)
                     };
-                    dispatch_on(
-                        self.choice,
-                        Forward {
-                            cell,
-                            rows: cut.len(),
-                            units,
-                            gates,
-                            gates_stride: stride,
-                            panels_apart: self.places.panels.apart(),
-                            h_before: h_before.add(unit),
-                            h_before_stride,
-                            h: self.states.now(steps, t).add(first * h_stride + unit),
-                            h_stride,
-                            c_before: c_at(c_before),
-                            c: c_at(c_now),
-                            c_stride: padded,
-                            training: self.training,
-                        },
-                    );
+                    macro_rules! cells {
+                        ($keeps:literal) => {
+                            dispatch_on(
+                                self.choice,
+                                Forward::<T, $keeps> {
+                                    cell,
+                                    rows: cut.len(),
+                                    units,
+                                    sums,
+                                    gates,
+                                    gates_stride: stride,
+                                    h_before: h_before.add(unit),
+                                    h_before_stride,
+                                    h: self.states.now(steps, t).add(first * h_stride + unit),
+                                    h_stride,
+                                    c_before: c_at(c_before),
+                                    c: c_at(c_now),
+                                    c_stride: padded,
+                                },
+                            )
+                        };
+                    }
+                    if self.training { cells!(true) } else { cells!(false) }
                 }
             }
             if let Some(here) = here {

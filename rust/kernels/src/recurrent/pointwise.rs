@@ -7,17 +7,18 @@ use crate::Real;
 use crate::matmul::PANEL_VECTORS;
 use weft_simd::{Isa, Kernel, Lanes, maths};
 
-/// Rows by units of one step. All pointers stand at the first row and the first unit (a whole vector begins there); strides in numbers.
-pub(super) struct Forward<T> {
+/// Rows by units of a panel at one step. All pointers stand at the first row and the first unit (a whole vector begins there); strides in numbers.
+pub(super) struct Forward<T, const KEEPS: bool> {
     pub cell: Cell,
     pub rows: usize,
     /// Units that exist, from the first on.
     pub units: usize,
-    /// Pre-activations in, activations out.
+    /// Pre-activations, read.
+    pub sums: *const T,
+    /// Where it `KEEPS` what the backward pass needs, written: nothing of an RNN, whose h says it all. May be `sums`.
     pub gates: *mut T,
+    /// Of both.
     pub gates_stride: usize,
-    /// From a panel of gates to the next.
-    pub panels_apart: usize,
     /// h of the step before (GRU).
     pub h_before: *const T,
     pub h_before_stride: usize,
@@ -29,11 +30,9 @@ pub(super) struct Forward<T> {
     /// c of this step, written (LSTM); may be `c_before`.
     pub c: *mut T,
     pub c_stride: usize,
-    /// Keep the activations for the backward pass.
-    pub training: bool,
 }
 
-impl<T: Real> Kernel for Forward<T> {
+impl<T: Real, const KEEPS: bool> Kernel for Forward<T, KEEPS> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
@@ -41,7 +40,7 @@ impl<T: Real> Kernel for Forward<T> {
     }
 }
 
-impl<T: Real> Gates<T> for Forward<T> {
+impl<T: Real, const KEEPS: bool> Gates<T> for Forward<T, KEEPS> {
     fn extent(&self) -> (usize, usize) {
         (self.rows, self.units)
     }
@@ -52,7 +51,7 @@ impl<T: Real> Gates<T> for Forward<T> {
     }
 
     fn units_apart(&self) -> Apart {
-        Apart::units::<T>(self.cell, self.panels_apart)
+        Apart::units::<T>(self.cell, 0)
     }
 
     #[inline(always)]
@@ -61,15 +60,18 @@ impl<T: Real> Gates<T> for Forward<T> {
         let count = (self.units - block * width).min(width);
         // SAFETY: the caller's pointers hold these rows and units; gates and c are padded to whole vectors.
         unsafe {
-            let gates = self.gates.add(row * self.gates_stride + block_of_units::<T>(self.cell, block, self.panels_apart));
-            let gate = |slot: usize| V::load_rows(gates.add(slot * width), apart.gates, width);
+            let at_gates = row * self.gates_stride + block_of_units::<T>(self.cell, block, 0);
+            let gate = |slot: usize| V::load_rows(self.sums.add(at_gates + slot * width), apart.gates, width);
             let keep = |slot: usize, value: V| {
-                if self.training {
-                    value.store_rows(gates.add(slot * width), apart.gates, width);
+                if KEEPS {
+                    value.store_rows(self.gates.add(at_gates + slot * width), apart.gates, width);
                 }
             };
             let at_h_before = row * self.h_before_stride + block * width;
             let at_h = row * self.h_stride + block * width;
+            if KEEPS && self.cell.gates() > 1 {
+                self.ask::<V>(row + V::VECTORS, block, apart);
+            }
             let h = match self.cell {
                 Cell::RnnTanh => maths::tanh(gate(0)),
                 Cell::RnnRelu => V::zero().max(gate(0)),
@@ -86,16 +88,36 @@ impl<T: Real> Gates<T> for Forward<T> {
                     o.mul(maths::tanh(c))
                 }
                 Cell::Gru => {
-                    let (r, z) = (maths::sigmoid(gate(1)), maths::sigmoid(gate(2)));
-                    let n = maths::tanh(r.fma(gate(3), gate(0)));
+                    let (r, z, hn) = (maths::sigmoid(gate(1)), maths::sigmoid(gate(2)), gate(3));
+                    let n = maths::tanh(r.fma(hn, gate(0)));
                     let before = V::load_rows(self.h_before.add(at_h_before), apart.h_before, count);
                     keep(0, n);
                     keep(1, r);
                     keep(2, z);
+                    keep(3, hn);
                     z.fma(before.sub(n), n)
                 }
             };
             h.store_rows(self.h.add(at_h), apart.h, count);
+        }
+    }
+}
+
+impl<T: Real, const KEEPS: bool> Forward<T, KEEPS> {
+    /// Asks for the lines of rows that come soon, if there are such: a store whose line is not in the first-level cache holds up all stores after it,
+    /// and rows lie too far apart to be foreseen. On an AMD EPYC (Zen 4), 28 × 28 to 128 units, an LSTM's pass for training is 1.03 to 1.05 times as
+    /// fast with it; gradients, whose lines were just read, are not.
+    #[inline(always)]
+    fn ask<V: Lanes<Elem = T>>(&self, row: usize, block: usize, apart: Apart) {
+        let unit = block * T::WIDTH;
+        V::ask_rows(self.h.wrapping_add(row * self.h_stride + unit), apart.h);
+        if self.cell == Cell::Lstm {
+            V::ask_rows(self.c_before.wrapping_add(row * self.c_stride + unit), apart.c);
+            V::ask_rows(self.c.wrapping_add(row * self.c_stride + unit), apart.c);
+        }
+        let gates = self.gates.wrapping_add(row * self.gates_stride + block_of_units::<T>(self.cell, block, 0));
+        for slot in 0..self.cell.slots() {
+            V::ask_rows(gates.wrapping_add(slot * T::WIDTH), apart.gates);
         }
     }
 }
