@@ -105,8 +105,8 @@ impl<T: Real, const KEEPS: bool> Gates<T> for Forward<T, KEEPS> {
 
 impl<T: Real, const KEEPS: bool> Forward<T, KEEPS> {
     /// Asks for the lines of rows that come soon, if there are such: a store whose line is not in the first-level cache holds up all stores after it,
-    /// and rows lie too far apart to be foreseen. On an AMD EPYC (Zen 4), 28 × 28 to 128 units, an LSTM's pass for training is 1.03 to 1.05 times as
-    /// fast with it; gradients, whose lines were just read, are not.
+    /// and rows lie too far apart to be foreseen. On an AMD EPYC (Zen 4), 28 × 28 to 128 units, an LSTM's pass for training is up to 1.05 times as
+    /// fast with it; a backward pass, whose lines were just read, is not.
     #[inline(always)]
     fn ask<V: Lanes<Elem = T>>(&self, row: usize, block: usize, apart: Apart) {
         let unit = block * T::WIDTH;
