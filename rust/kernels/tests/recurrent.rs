@@ -115,6 +115,28 @@ fn a_row_follows_the_equations_and_does_not_depend_on_its_batch() {
     }
 }
 
+/// An input of one chunk of k joins its chain with that of h in a tile, a longer one cannot; a row alone has its input's sums formed before.
+#[test]
+fn inputs_of_a_chunk_and_more_change_no_bit_with_the_batch() {
+    for (cell, input) in
+        [(Cell::RnnTanh, 2048), (Cell::RnnTanh, 2049), (Cell::RnnRelu, 2500), (Cell::Lstm, 2048), (Cell::Gru, 2049)]
+    {
+        let (steps, batch, sizes) = (3, 24, Sizes { input, hidden: 12 });
+        let x: Vec<f32> = rough(steps * batch * input, 9).iter().map(|x| x / 16.0).collect();
+        let layout = Layout { steps, batch, batch_first: true, lengths: None, reverse: false };
+        let whole = run(cell, sizes, layout, &x);
+        for b in 0..batch {
+            let row = &x[b * steps * input..(b + 1) * steps * input];
+            let y = &whole.y[b * steps * sizes.hidden..(b + 1) * steps * sizes.hidden];
+            let alone = run(cell, sizes, Layout { batch: 1, ..layout }, row);
+            assert_eq!(alone.y, y, "{cell:?} of {input}: row {b} depends on its batch");
+            for (got, want) in y.iter().zip(plain(cell, sizes, row)) {
+                assert!((*got as f64 - want).abs() < 1e-4, "{cell:?} of {input}: {got} for {want}");
+            }
+        }
+    }
+}
+
 #[test]
 fn threads_and_layouts_change_no_bit() {
     for cell in CELLS {

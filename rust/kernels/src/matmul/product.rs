@@ -349,6 +349,7 @@ impl<'a, T: Real> Job<'a, T> {
                         gap,
                         b,
                         b_stride,
+                        then: None,
                         next: std::ptr::null(),
                         from,
                         from_stride,

@@ -43,6 +43,8 @@ pub struct TileArguments<T> {
     pub b: *const T,
     /// From row to row of B.
     pub b_stride: usize,
+    /// A second product, whose chains go on from those of the first in their registers: A and B from the first jump on. None where A is `PACKED`.
+    pub then: Option<Factors<T>>,
     /// What a later tile reads: a line of it is asked for at each step, into the second-level cache. Null for nothing.
     pub next: *const T,
     /// Where the chains start: the first row of a matrix of starts, zero if null.
@@ -57,6 +59,17 @@ pub struct TileArguments<T> {
     pub add: bool,
     /// Columns that exist, at most `NV · WIDTH`; what lies behind is neither read nor written.
     pub cols: usize,
+}
+
+/// Where a tile reads A and B: as [`TileArguments`] has them.
+#[derive(Clone, Copy)]
+pub struct Factors<T> {
+    /// A's first element of this tile.
+    pub a: *const T,
+    /// From row to row of A.
+    pub a_row_stride: isize,
+    /// B's first element; its rows lie as far apart as those of the first product.
+    pub b: *const T,
 }
 
 struct Tile<'a, T, const MR: usize, const NV: usize, const PACKED: bool, const NEXT: bool>(&'a TileArguments<T>);
@@ -158,6 +171,12 @@ unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: 
             }
             if run == 0 {
                 run = args.segment.min(left);
+                if let (false, Some(then)) = (PACKED, &args.then) {
+                    for (i, row) in rows.iter_mut().enumerate() {
+                        *row = then.a.wrapping_offset(i as isize * then.a_row_stride);
+                    }
+                    b = then.b;
+                }
             }
             // Behind a gap the processor does not look for A's next line by itself.
             if !PACKED && args.gap != 0 {
@@ -221,7 +240,7 @@ pub fn tiles(choice: Choice, rows: usize, tallest: usize) -> usize {
 ///
 /// # Safety
 /// `1 <= rows <= 8`, `1 <= vectors <= 4`, `args.cols <= vectors · WIDTH`; for every row, every k and every column below
-/// `cols`, A, B, the starts and C are valid, B also for the whole of its last vector; C is written by this call alone.
+/// `cols`, A, B (both products'), the starts and C are valid, B also for the whole of its last vector; C is written by this call alone.
 pub unsafe fn run_tile<T: Real, const PACKED: bool>(choice: Choice, rows: usize, vectors: usize, args: &TileArguments<T>) {
     // AVX2 and portable walk the panel one vector at a time, and AVX-512 two where 4 by 8 would not fit.
     let most = shape(choice).vectors;
@@ -230,6 +249,7 @@ pub unsafe fn run_tile<T: Real, const PACKED: bool>(choice: Choice, rows: usize,
         for first in (0..args.cols).step_by(most * T::WIDTH) {
             let part = TileArguments {
                 b: args.b.wrapping_add(first),
+                then: args.then.map(|then| Factors { b: then.b.wrapping_add(first), ..then }),
                 next: if first == 0 { args.next } else { std::ptr::null() },
                 from: if args.from.is_null() { args.from } else { args.from.wrapping_add(first) },
                 c: args.c.wrapping_add(first),

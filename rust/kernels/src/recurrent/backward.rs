@@ -345,6 +345,7 @@ impl<T: Real> Pass<'_, T> {
                             gap,
                             b: packed.panel_pointer(panel, 0),
                             b_stride: vectors * T::WIDTH,
+                            then: None,
                             next: share.next(packed, t, turn, tile),
                             from: self.dh.0.add((first + cut.start) * padded + column),
                             from_stride: padded as isize,

@@ -7,7 +7,7 @@ use super::states::Hidden;
 use super::steps::{Layout, Steps};
 use super::{Cell, PackedWeights};
 use crate::error::check_length;
-use crate::matmul::tile::{TileArguments, run_tile, tile_rows};
+use crate::matmul::tile::{Factors, TileArguments, run_tile, tile_rows};
 use crate::matmul::{CHUNK, Panels, Right, Start, product};
 use crate::parallel::{Presence, Shared, num_threads, part};
 use crate::workspace::{Scratch, scratch};
@@ -215,6 +215,8 @@ impl<T: Real> Pass<'_, T> {
         let tallest = tile_rows(self.choice, packed.width.min(cell.gates() * padded) / T::WIDTH);
         // Sums that a thread forms by itself pass through a strip that stays near: their place among the gates is written once, if at all.
         let passing = self.x.is_some();
+        // One chain through x and h, whose sums stay in registers between the two, but for a GRU: its n takes both sums apart.
+        let joined = cell != Cell::Gru && sizes.input.max(hidden) <= CHUNK;
         let strip_rows = if cell.gates() == 1 { tallest } else { STRIP_ROWS };
         let mut own = scratch::<T>(if passing { strip_rows * stride } else { 0 });
         for t in self.span.clone() {
@@ -242,40 +244,12 @@ impl<T: Real> Pass<'_, T> {
                 unsafe {
                     let there = self.gates.0.wrapping_add(self.places.at(gates_row + first, unit));
                     let sums = if passing { own.as_mut_ptr() } else { there };
-                    let gates = if self.training { there } else { std::ptr::null_mut() };
                     let h_before = h_first.add(first * h_before_stride);
                     for tile in 0..tiles {
                         let some = part(cut.len(), tiles, tile);
                         let (rows, sums) = (some.len(), sums.add(some.start * stride));
-                        if let Some(x) = self.x {
-                            let input = sizes.input;
-                            let chain = TileArguments {
-                                a: x[(steps.first(t) + first + some.start) * input..].as_ptr(),
-                                a_row_stride: input as isize,
-                                steps: input.min(CHUNK),
-                                lead: input,
-                                segment: input,
-                                gap: 0,
-                                b: self.weights.input.panel_pointer(panel, 0),
-                                b_stride: vectors * T::WIDTH,
-                                next: std::ptr::null(),
-                                from: self.weights.bias[column..].as_ptr(),
-                                from_stride: 0,
-                                c: sums,
-                                c_stride: stride as isize,
-                                add: false,
-                                cols: vectors * T::WIDTH,
-                            };
-                            run_chain::<T>(self.choice, rows, vectors, chain, input);
-                        }
-                        if cell == Cell::Gru {
-                            let bias = &self.weights.hidden_bias[unit..unit + T::WIDTH];
-                            for i in 0..rows {
-                                let to = sums.add(i * stride + 3 * T::WIDTH);
-                                std::ptr::copy_nonoverlapping(bias.as_ptr(), to, T::WIDTH);
-                            }
-                        }
-                        let chain = TileArguments {
+                        let slot = cell.recurrent_slot() * T::WIDTH;
+                        let of_h = TileArguments {
                             a: h_before.add(some.start * h_before_stride),
                             a_row_stride: h_before_stride as isize,
                             steps: hidden.min(CHUNK),
@@ -284,15 +258,47 @@ impl<T: Real> Pass<'_, T> {
                             gap: 0,
                             b: packed.panel_pointer(panel, 0),
                             b_stride: vectors * T::WIDTH,
+                            then: None,
                             next: share.next(packed, t, turn, cut.start / tallest + tile),
-                            from: sums.add(cell.recurrent_slot() * T::WIDTH),
+                            from: sums.add(slot),
                             from_stride: stride as isize,
-                            c: sums.add(cell.recurrent_slot() * T::WIDTH),
+                            c: sums.add(slot),
                             c_stride: stride as isize,
                             add: false,
                             cols: vectors * T::WIDTH,
                         };
-                        run_chain::<T>(self.choice, rows, vectors, chain, hidden);
+                        if let Some(x) = self.x {
+                            let input = sizes.input;
+                            let of_x = TileArguments {
+                                a: x[(steps.first(t) + first + some.start) * input..].as_ptr(),
+                                a_row_stride: input as isize,
+                                steps: input.min(CHUNK),
+                                lead: input,
+                                segment: input,
+                                b: self.weights.input.panel_pointer(panel, 0),
+                                next: std::ptr::null(),
+                                from: self.weights.bias[column..].as_ptr(),
+                                from_stride: 0,
+                                c: sums,
+                                ..of_h
+                            };
+                            if joined {
+                                let TileArguments { a, a_row_stride, b, next, .. } = of_h;
+                                let then = Some(Factors { a, a_row_stride, b });
+                                let chain = TileArguments { steps: input + hidden, segment: hidden, then, next, ..of_x };
+                                run_tile::<T, false>(self.choice, rows, vectors, &chain);
+                                continue;
+                            }
+                            run_chain::<T>(self.choice, rows, vectors, of_x, input);
+                        }
+                        if cell == Cell::Gru {
+                            let bias = &self.weights.hidden_bias[unit..unit + T::WIDTH];
+                            for i in 0..rows {
+                                let to = sums.add(i * stride + 3 * T::WIDTH);
+                                std::ptr::copy_nonoverlapping(bias.as_ptr(), to, T::WIDTH);
+                            }
+                        }
+                        run_chain::<T>(self.choice, rows, vectors, of_h, hidden);
                     }
                     let (c_before, c_now) = if self.training { (before, now) } else { (0, 0) };
                     let c_at = |row: usize| {
@@ -308,7 +314,7 @@ impl<T: Real> Pass<'_, T> {
                                     rows: cut.len(),
                                     units,
                                     sums,
-                                    gates,
+                                    gates: there,
                                     gates_stride: stride,
                                     h_before: h_before.add(unit),
                                     h_before_stride,

@@ -162,6 +162,7 @@ pub(super) unsafe fn multiply<T: Real, const TURNED: bool>(
                     gap: 0,
                     b: from.wrapping_add(first - panel * width),
                     b_stride,
+                    then: None,
                     next: std::ptr::null(),
                     from: if goes_on { c.cast_const() } else { std::ptr::null() },
                     from_stride: c_stride,
