@@ -1,7 +1,7 @@
 //! Where h of every step lies, and the gradient of what the layer gives out.
 
 use super::steps::Steps;
-use crate::parallel::{self, Shared};
+use crate::parallel::Shared;
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, Real};
 
@@ -71,10 +71,16 @@ impl<T: Real> Hidden<T> {
             }
             *copy = scratch(all * width);
             let shared = Shared(copy.as_mut_ptr());
-            parallel::over_ranges(steps.steps, 2 * all * width * size_of::<T>(), |range| {
-                for t in range {
-                    // Every row of the copy belongs to one step, and every step to one thread; states that are not the output lie side by side.
-                    shared.at(steps.first(t) * width).copy_from_nonoverlapping(self.before(steps, t).0, steps.active[t] * width);
+            steps.by_threads(2 * all * width * size_of::<T>(), |sequences, _| {
+                for t in 0..steps.steps {
+                    let mine = sequences.start..sequences.end.min(steps.active[t]);
+                    if mine.is_empty() {
+                        break;
+                    }
+                    // Every row of the copy belongs to one sequence, and every sequence to one thread; states that are not the output lie side by
+                    // side.
+                    let (from, to) = (self.before(steps, t).0.add(mine.start * width), (steps.first(t) + mine.start) * width);
+                    shared.at(to).copy_from_nonoverlapping(from, mine.len() * width);
                 }
             });
             ((MatrixView::new(copy, all, width), 0), None)

@@ -10,6 +10,7 @@
 use crate::error::Error;
 use crate::parallel::{self, Shared};
 use crate::{Real, Result};
+use std::iter::StepBy;
 use std::ops::Range;
 
 /// How the caller's arrays are laid out: `[T, B, …]`, or `[B, T, …]` when batch first.
@@ -154,11 +155,11 @@ impl Steps {
     /// Copies the living rows of `from` (`width` numbers each, `stride` apart) into `to`.
     pub fn gather<T: Real>(&self, from: &[T], stride: usize, width: usize, to: &mut [T]) {
         let shared = Shared(to.as_mut_ptr());
-        parallel::over_ranges(self.steps, 2 * self.rows() * width * size_of::<T>(), |range| {
-            for t in range {
-                for j in 0..self.active[t] {
+        self.by_threads(2 * self.rows() * width * size_of::<T>(), |sequences, _| {
+            for t in 0..self.steps {
+                for j in sequences.start..sequences.end.min(self.active[t]) {
                     let (row, source) = (self.first[t] + j, self.source(t, j) * stride);
-                    // SAFETY: every row of `to` belongs to one step, and every step to one thread.
+                    // SAFETY: every row of `to` belongs to one sequence, and every sequence to one thread.
                     unsafe { shared.slice(row * width..(row + 1) * width) }.copy_from_slice(&from[source..source + width]);
                 }
             }
@@ -168,14 +169,16 @@ impl Steps {
     /// Copies rows (`width` numbers each, `from_stride` apart) back to the caller's array; rows beyond a length become zeros.
     pub fn scatter<T: Real>(&self, from: &[T], from_stride: usize, width: usize, to: &mut [T], stride: usize) {
         let shared = Shared(to.as_mut_ptr());
-        parallel::over_ranges(self.batch, 2 * self.steps * self.batch * width * size_of::<T>(), |range| {
-            for j in range {
-                for t in 0..self.lengths[j] {
+        self.by_threads(2 * self.steps * self.batch * width * size_of::<T>(), |sequences, beyond| {
+            for t in 0..self.steps {
+                for j in sequences.start..sequences.end.min(self.active[t]) {
                     let (row, target) = (self.first[t] + j, self.source(t, j) * stride);
-                    // SAFETY: every row of `to` belongs to one sequence, and every sequence to one thread.
+                    // SAFETY: every row of the caller's is one of one sequence, within its length or beyond it, and either is one thread's.
                     unsafe { shared.slice(target..target + width) }
                         .copy_from_slice(&from[row * from_stride..row * from_stride + width]);
                 }
+            }
+            for j in beyond {
                 for t in self.lengths[j]..self.steps {
                     let b = self.order[j];
                     let row = if self.batch_first { b * self.steps + t } else { t * self.batch + b };
@@ -183,6 +186,16 @@ impl Steps {
                     unsafe { shared.slice(row * stride..row * stride + width) }.fill(T::ZERO);
                 }
             }
+        });
+    }
+
+    /// Runs `f` on as many threads as `bytes` of memory traffic are worth, with its sorted sequences twice: cut as a pass cuts them, so that the
+    /// lines of a row stay with one core, whose caches another may have to ask from afar; and for what lies beyond lengths every so many, since the
+    /// short ones come last.
+    pub fn by_threads(&self, bytes: usize, f: impl Fn(Range<usize>, StepBy<Range<usize>>) + Sync) {
+        let threads = parallel::threads_for_bytes(bytes).min(self.batch.max(1));
+        parallel::run(threads, &|index| {
+            f(self.cut(&(0..self.steps), threads, index), (index..self.batch).step_by(threads));
         });
     }
 
