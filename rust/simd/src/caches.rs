@@ -16,6 +16,19 @@ pub fn streams_are_asked_for() -> bool {
     *FOUND.get_or_init(|| !amd())
 }
 
+/// Hints that the line at `p` will be written soon, so that this core alone should have it: one that another core has read would have to be asked for
+/// again at the store. Any address is allowed.
+#[inline(always)]
+pub fn ask_to_write<T>(p: *const T) {
+    // SAFETY: a prefetch never faults, whatever the address; a processor that does not know this one passes over it.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) p, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
 #[cfg(target_arch = "x86_64")]
 fn amd() -> bool {
     std::arch::x86_64::__cpuid(0).ecx == u32::from_le_bytes(*b"cAMD")

@@ -18,7 +18,7 @@
 //! early. The lines of C are asked for in the last steps, when B's stream can no longer push them out of the first level.
 
 use crate::Real;
-use weft_simd::{Choice, Isa, Kernel, Lanes, dispatch_on};
+use weft_simd::{Choice, Isa, Kernel, Lanes, ask_to_write, dispatch_on};
 
 /// Steps of k that B's lines are asked for early: about 100 cycles.
 const AHEAD: usize = 8;
@@ -151,7 +151,7 @@ unsafe fn tile<I: Isa, T: Real, const MR: usize, const NV: usize, const PACKED: 
             run -= steps;
             if left < STRIP * NV {
                 for i in 0..MR {
-                    I::prefetch(c.wrapping_offset(i as isize * args.c_stride + (left / STRIP * width) as isize));
+                    ask_to_write(c.wrapping_offset(i as isize * args.c_stride + (left / STRIP * width) as isize));
                 }
             }
             // Pairs, so that a loop's own three instructions are shared by two steps.

@@ -15,7 +15,7 @@ use crate::parallel::{Presence, Shared, part};
 use crate::workspace::scratch;
 use crate::{MatrixView, MatrixViewMut, Real, Result, reduction};
 use std::ops::Range;
-use weft_simd::{Choice, chosen, dispatch_on};
+use weft_simd::{Choice, ask_to_write, chosen, dispatch_on};
 
 /// Where gradients go; every buffer is written whole. An empty buffer is not wanted.
 pub struct Gradients<'a, T> {
@@ -336,6 +336,12 @@ impl<T: Real> Pass<'_, T> {
                     let tiles = (end - first).div_ceil(tile_rows(self.choice, vectors));
                     for tile in 0..tiles {
                         let cut = part(end - first, tiles, tile);
+                        // What an RNN's cells will write at the step before has been read last by who formed the weights' gradients; the gates of
+                        // others this thread itself has written.
+                        if cell.gates() == 1 && t > 0 {
+                            let there = self.gates.0.wrapping_add(self.places.at(steps.first(t - 1) + first + cut.start, column));
+                            (0..cut.len() * stride).step_by(T::WIDTH).for_each(|i| ask_to_write(there.wrapping_add(i)));
+                        }
                         let chain = TileArguments {
                             a: self.gates.0.add((row + cut.start) * stride + cell.recurrent_slot() * T::WIDTH).cast_const(),
                             a_row_stride: stride as isize,

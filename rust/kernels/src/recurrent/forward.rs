@@ -13,7 +13,7 @@ use crate::parallel::{Presence, Shared, num_threads, part};
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, Real, Result};
 use std::ops::Range;
-use weft_simd::{Choice, chosen, dispatch_on, second_level};
+use weft_simd::{Choice, ask_to_write, chosen, dispatch_on, second_level};
 
 /// At most so many rows of a panel wait in the first-level cache for their nonlinearities, which go in step over the rows of several tiles. An
 /// RNN's go in step over the units of a panel, a tile at a time.
@@ -205,6 +205,26 @@ struct Pass<'a, T> {
 }
 
 impl<T: Real> Pass<'_, T> {
+    /// Asks for the lines of states and gates that the cells of these rows and units will write once a tile has formed their sums: a store whose line
+    /// is not near holds up all stores after it, and another thread's product of the weights' gradients has read these lines last.
+    fn ask(&self, t: usize, rows: Range<usize>, units: Range<usize>, gates: Option<*mut T>) {
+        let (cell, padded) = (self.weights.cell, self.weights.sizes.padded::<T>());
+        let h = self.states.now(self.steps, t);
+        for (i, row) in rows.enumerate() {
+            for unit in units.clone().step_by(T::WIDTH) {
+                ask_to_write(h.wrapping_add(row * self.states.stride() + unit));
+                if cell.has_cell_state() {
+                    ask_to_write(self.c.at((self.steps.now(t) + row) * padded + unit));
+                }
+            }
+            if let (Some(gates), true) = (gates, cell.gates() > 1) {
+                for slot in 0..cell.slots() {
+                    ask_to_write(gates.wrapping_add(i * Panels::<T>::STRIDE + slot * T::WIDTH));
+                }
+            }
+        }
+    }
+
     /// Takes the sorted rows of one thread through all steps; no other thread reads or writes them. Or some panels of units, which others
     /// read after the barrier.
     fn run(&self, share: &Share, here: Option<&Presence<'_>>) {
@@ -248,6 +268,15 @@ impl<T: Real> Pass<'_, T> {
                     for tile in 0..tiles {
                         let some = part(cut.len(), tiles, tile);
                         let (rows, sums) = (some.len(), sums.add(some.start * stride));
+                        if self.training {
+                            let at = first + some.start;
+                            self.ask(
+                                t,
+                                at..at + rows,
+                                unit..unit + units,
+                                passing.then(|| there.wrapping_add(some.start * stride)),
+                            );
+                        }
                         let slot = cell.recurrent_slot() * T::WIDTH;
                         let of_h = TileArguments {
                             a: h_before.add(some.start * h_before_stride),
