@@ -115,6 +115,29 @@ fn a_row_follows_the_equations_and_does_not_depend_on_its_batch() {
     }
 }
 
+/// Panels of one to three rows wait for each other: five and ten of them, the last not full, of one thread or several, there and back.
+#[test]
+fn a_few_rows_alone_are_those_of_the_batch() {
+    for cell in CELLS {
+        for hidden in [70, 150, 256] {
+            let (steps, batch, sizes) = (4, 9, Sizes { input: 5, hidden });
+            let x = rough(steps * batch * sizes.input, 10);
+            let layout = Layout { steps, batch, batch_first: true, lengths: None, reverse: false };
+            set_num_threads(2).unwrap();
+            let whole = run(cell, sizes, layout, &x);
+            for (some, threads) in [(1, 1), (1, 2), (1, 3), (2, 2), (3, 1), (3, 2)] {
+                set_num_threads(threads).unwrap();
+                for first in (0..batch - some).step_by(4) {
+                    let part = |width: usize| first * steps * width..(first + some) * steps * width;
+                    let alone = run(cell, sizes, Layout { batch: some, ..layout }, &x[part(sizes.input)]);
+                    let same = alone.y == whole.y[part(hidden)] && alone.h == whole.h[first * hidden..(first + some) * hidden];
+                    assert!(same, "{cell:?} of {hidden}: {some} rows on {threads} threads");
+                }
+            }
+        }
+    }
+}
+
 /// An input of one chunk of k joins its chain with that of h in a tile, a longer one cannot; a row alone has its input's sums formed before.
 #[test]
 fn inputs_of_a_chunk_and_more_change_no_bit_with_the_batch() {

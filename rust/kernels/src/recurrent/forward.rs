@@ -18,6 +18,8 @@ use weft_simd::{Choice, ask_to_write, chosen, dispatch_on, second_level};
 /// At most so many rows of a panel wait in the first-level cache for their nonlinearities, which go in step over the rows of several tiles. An
 /// RNN's go in step over the units of a panel, a tile at a time.
 const STRIP_ROWS: usize = 64;
+/// Panels of fewer rows than go in step wait for so many others of theirs: then their units do.
+const PANELS_IN_STEP: usize = 4;
 /// At least so many rows share one reading of W.
 const BLOCK_ROWS: usize = 192;
 
@@ -237,6 +239,7 @@ impl<T: Real> Pass<'_, T> {
         let passing = self.x.is_some();
         // One chain through x and h, whose sums stay in registers between the two, but for a GRU: its n takes both sums apart.
         let joined = cell != Cell::Gru && sizes.input.max(hidden) <= CHUNK;
+        let together = if !passing && cell.gates() > 1 && share.rows.len() < PANELS_IN_STEP { PANELS_IN_STEP } else { 1 };
         let strip_rows = if cell.gates() == 1 { tallest } else { STRIP_ROWS };
         let mut own = scratch::<T>(if passing { strip_rows * stride } else { 0 });
         for t in self.span.clone() {
@@ -329,6 +332,14 @@ impl<T: Real> Pass<'_, T> {
                         }
                         run_chain::<T>(self.choice, rows, vectors, of_h, hidden);
                     }
+                    if turn + 1 < share.turns() && (turn + 1) % together > 0 {
+                        continue;
+                    }
+                    // The panels of a thread lie side by side, and it takes them in either direction.
+                    let waiting = turn % together;
+                    let unit = unit.min(packed.panel(share.panel(t, turn - waiting)).0 / cell.gates());
+                    let units = (hidden - unit).min(units + waiting * T::WIDTH);
+                    let there = self.gates.0.wrapping_add(self.places.at(gates_row + first, unit));
                     let (c_before, c_now) = if self.training { (before, now) } else { (0, 0) };
                     let c_at = |row: usize| {
                         let offset = if cell.has_cell_state() { (row + first) * padded + unit } else { 0 };
@@ -342,9 +353,10 @@ impl<T: Real> Pass<'_, T> {
                                     cell,
                                     rows: cut.len(),
                                     units,
-                                    sums,
+                                    sums: if passing { own.as_ptr() } else { there },
                                     gates: there,
                                     gates_stride: stride,
+                                    panels_apart: self.places.panels.apart(),
                                     h_before: h_before.add(unit),
                                     h_before_stride,
                                     h: self.states.now(steps, t).add(first * h_stride + unit),

@@ -19,6 +19,8 @@ pub(super) struct Forward<T, const KEEPS: bool> {
     pub gates: *mut T,
     /// Of both.
     pub gates_stride: usize,
+    /// From a panel of both to the next, where the units are those of several.
+    pub panels_apart: usize,
     /// h of the step before (GRU).
     pub h_before: *const T,
     pub h_before_stride: usize,
@@ -51,7 +53,7 @@ impl<T: Real, const KEEPS: bool> Gates<T> for Forward<T, KEEPS> {
     }
 
     fn units_apart(&self) -> Apart {
-        Apart::units::<T>(self.cell, 0)
+        Apart::units::<T>(self.cell, self.panels_apart)
     }
 
     #[inline(always)]
@@ -60,7 +62,7 @@ impl<T: Real, const KEEPS: bool> Gates<T> for Forward<T, KEEPS> {
         let count = (self.units - block * width).min(width);
         // SAFETY: the caller's pointers hold these rows and units; gates and c are padded to whole vectors.
         unsafe {
-            let at_gates = row * self.gates_stride + block_of_units::<T>(self.cell, block, 0);
+            let at_gates = row * self.gates_stride + block_of_units::<T>(self.cell, block, self.panels_apart);
             let gate = |slot: usize| V::load_rows(self.sums.add(at_gates + slot * width), apart.gates, width);
             let keep = |slot: usize, value: V| {
                 if KEEPS {
