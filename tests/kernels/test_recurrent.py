@@ -159,6 +159,34 @@ def test_backwards_is_forwards_over_the_steps_turned_round(rng, make, steps, bat
             assert (np.asarray(a.detach()) == np.asarray(b.detach())).all()
 
 
+@pytest.mark.parametrize("make, hidden", list(zip(LAYERS, (730, 400, 430), strict=True)))
+def test_gradients_of_weights_that_are_formed_in_parts(rng, make, hidden):
+    # More than 4 MiB each. Of one row they are outer products: of one step, and of a second whose first had an input of zeros.
+    layer = make(hidden, hidden, dtype=np.float64)
+
+    def gradients(x):
+        for parameter in layer.parameters():
+            parameter.grad = None
+        output, _ = layer(x)
+        output[-1].sum().backward()
+        return (np.asarray(p.grad) for p in layer.parameters())
+
+    x = rng.standard_normal((1, 1, hidden))
+    weight_ih, weight_hh, bias_ih, _ = gradients(x)
+    np.testing.assert_allclose(weight_ih, np.outer(bias_ih, x), rtol=1e-12, atol=1e-14)
+    assert bias_ih.any() and not weight_hh.any()
+    first = np.zeros_like(x)
+    h = np.asarray(layer(first)[0].detach())[0, 0]
+    weight_ih, weight_hh, *_ = gradients(np.concatenate([first, x]))
+    k, units = np.abs(x[0, 0]).argmax(), np.abs(h).argmax()
+    d, from_h = weight_ih[:, k] / x[0, 0, k], weight_hh[:, units] / h[units]
+    np.testing.assert_allclose(weight_ih, np.outer(d, x), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(weight_hh, np.outer(from_h, h), rtol=1e-11, atol=1e-13)
+    # The n of a GRU takes h through r.
+    same = slice(0, 2 * hidden if len(d) == 3 * hidden else len(d))
+    np.testing.assert_allclose(from_h[same], d[same], rtol=1e-11, atol=1e-13)
+
+
 def test_a_second_backward_needs_retain_graph(rng):
     layer = nn.LSTM(3, 4)
     x = rng.standard_normal((2, 1, 3)).astype(np.float32)

@@ -203,6 +203,12 @@ pub fn weight_gradients<T: Real>(
     of_weights(weights, rows, &gates, x_rows, ((h_rows, 0), None), to)
 }
 
+/// A gradient that is larger is formed in parts, some panels of gates at a time: as long as a part waits to be unpacked, it is there twice.
+const BYTES_TO_UNPACK: usize = 4 << 20;
+
+/// What forms a part: which panels, which columns, where to.
+type Form<'a, T> = &'a mut dyn FnMut(Range<usize>, Range<usize>, &mut [T]);
+
 /// From gates that hold gradients, inputs `[rows, I]` and the states before each row: `[n, H]` of those from a row on, zeros of others.
 fn of_weights<T: Real>(
     weights: &PackedWeights<T>,
@@ -221,9 +227,6 @@ fn of_weights<T: Real>(
     let gates_of = |(h, first): RowsBefore<'_, T>| places.view(gates, cell.recurrent_slot()).some_rows(first, h.rows);
     let (x, from_x) = (x_rows.transposed(), places.view(gates, 0));
     let (h, from_h) = (states.0.transposed(), gates_of(states));
-    let (turns, there) = (take_turns::<T>(input + hidden), hidden * columns);
-    let (mut of_input, mut of_recurrent) = (scratch::<T>(input * columns), scratch::<T>(if turns { there } else { 0 }));
-    let to_input = MatrixViewMut::new(&mut of_input, input, columns);
     // Biases have the sums of the gates over all rows, which are formed while the products have a block of them near.
     let (apart, width) = (places.panels.apart(), Panels::<T>::STRIDE);
     let biases = !to.bias_ih.is_empty();
@@ -234,23 +237,43 @@ fn of_weights<T: Real>(
         // SAFETY: the sums of a panel are one thread's.
         reduction::sum_from(rows.start, block, unsafe { shared.slice(panel * width..(panel + 1) * width) });
     };
+    let (to_input, to_recurrent) = (to.weight_ih, to.weight_hh);
     let passing: Option<Passing<'_>> = if biases { Some(&sum_up) } else { None };
-    if turns {
-        products([(x, from_x, to_input), (h, from_h, MatrixViewMut::new(&mut of_recurrent, hidden, columns))], passing);
+    let accumulate = |of: &mut [T], some: Range<usize>| {
+        let Some(part) = others else { return };
+        let (gates, to) = (gates_of(part).columns(some.start, some.len()), MatrixViewMut::new(of, hidden, some.len()));
+        product(part.0.transposed(), Right::View(gates), to, Start::Accumulate);
+    };
+    if take_turns::<T>(input + hidden) {
+        let (mut of_input, mut of_recurrent) = (scratch::<T>(input * columns), scratch::<T>(hidden * columns));
+        let to = (MatrixViewMut::new(&mut of_input, input, columns), MatrixViewMut::new(&mut of_recurrent, hidden, columns));
+        products([(x, from_x, to.0), (h, from_h, to.1)], passing);
+        accumulate(&mut of_recurrent, 0..columns);
+        unpack_gradient(sizes, cell.input_gates(), input, 0..columns, &of_input, to_input);
+        unpack_gradient(sizes, cell.recurrent_gates(), hidden, 0..columns, &of_recurrent, to_recurrent);
     } else {
-        product_passing(x, from_x, to_input, passing);
+        let panels = places.panels.count();
+        let in_parts = |k: usize, form: Form<'_, T>| {
+            let parts = (k * columns * size_of::<T>()).div_ceil(BYTES_TO_UNPACK).clamp(1, panels);
+            for index in 0..parts {
+                let some = part(panels, parts, index);
+                let those = some.start * places.block()..columns.min(some.end * places.block());
+                form(some, those.clone(), &mut scratch::<T>(k * those.len()));
+            }
+        };
+        in_parts(input, &mut |panels, some, of| {
+            let those = |panel: usize, rows: Range<usize>| sum_up(panels.start + panel, rows);
+            let to = MatrixViewMut::new(of, input, some.len());
+            product_passing(x, from_x.columns(some.start, some.len()), to, if biases { Some(&those) } else { None });
+            unpack_gradient(sizes, cell.input_gates(), input, some, of, to_input);
+        });
+        in_parts(hidden, &mut |_, some, of| {
+            let to = MatrixViewMut::new(of, hidden, some.len());
+            product(h, Right::View(from_h.columns(some.start, some.len())), to, Start::Zero);
+            accumulate(of, some.clone());
+            unpack_gradient(sizes, cell.recurrent_gates(), hidden, some, of, to_recurrent);
+        });
     }
-    unpack_gradient(sizes, cell.input_gates(), input, &of_input, to.weight_ih);
-    drop(of_input);
-    if !turns {
-        of_recurrent = scratch(there);
-        product(h, Right::View(from_h), MatrixViewMut::new(&mut of_recurrent, hidden, columns), Start::Zero);
-    }
-    if let Some(part) = others {
-        let to = MatrixViewMut::new(&mut of_recurrent, hidden, columns);
-        product(part.0.transposed(), Right::View(gates_of(part)), to, Start::Accumulate);
-    }
-    unpack_gradient(sizes, cell.recurrent_gates(), hidden, &of_recurrent, to.weight_hh);
     if biases {
         unpack_bias(cell, sizes, cell.input_gates(), 0, &sums, to.bias_ih);
         unpack_bias(cell, sizes, cell.recurrent_gates(), cell.recurrent_slot(), &sums, to.bias_hh);

@@ -4,6 +4,7 @@ use super::{Cell, Sizes};
 use crate::error::check_length;
 use crate::matmul::{PackedMatrix, panel_width, turn};
 use crate::{Real, Result};
+use std::ops::Range;
 
 /// A direction's parameters as torch has them.
 #[derive(Clone, Copy)]
@@ -110,10 +111,10 @@ impl<T: Real> PackedWeights<T> {
     }
 }
 
-/// `to[row, k] = from[k, column of row]`: the transposed weight gradient `[K, columns]` in torch's layout `[G·H, K]`.
-pub(super) fn unpack_gradient<T: Real>(sizes: Sizes, gates: &[usize], k: usize, from: &[T], to: &mut [T]) {
+/// `to[row, k] = from[k, column of row]`: some columns of the transposed weight gradient `[K, columns]` in torch's layout `[G·H, K]`.
+pub(super) fn unpack_gradient<T: Real>(sizes: Sizes, gates: &[usize], k: usize, columns: Range<usize>, from: &[T], to: &mut [T]) {
     assert_eq!(to.len(), gates.len() * sizes.hidden * k, "[recurrent] a weight gradient of all its elements");
-    turn(from, k, &rows::<T>(sizes, gates), to);
+    turn(from, k, &rows::<T>(sizes, gates)[columns], to);
 }
 
 /// torch's bias gradient from the sums of the gates buffer's columns.
