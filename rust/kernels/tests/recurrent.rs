@@ -21,13 +21,19 @@ struct Run {
     db: Vec<f32>,
 }
 
-fn run(cell: Cell, sizes: Sizes, layout: Layout<'_>, x: &[f32]) -> Run {
+fn packed(cell: Cell, sizes: Sizes) -> PackedWeights<f32> {
     let Sizes { input, hidden } = sizes;
     let gates = cell.gates() * hidden;
     let (w, r) = (rough(gates * input, 1), rough(gates * hidden, 2));
     let (b, c) = (rough(gates, 3), rough(gates, 4));
     let weights = Weights { input: &w, recurrent: &r, biases: Some((&b, &c)) };
-    let packed = PackedWeights::new(cell, sizes, weights, true).unwrap();
+    PackedWeights::new(cell, sizes, weights, true).unwrap()
+}
+
+fn run(cell: Cell, sizes: Sizes, layout: Layout<'_>, x: &[f32]) -> Run {
+    let Sizes { input, hidden } = sizes;
+    let gates = cell.gates() * hidden;
+    let packed = packed(cell, sizes);
     let rows = layout.steps * layout.batch;
     let mut y = vec![f32::NAN; rows * hidden];
     let (mut h, mut c_n) = (vec![0.0; layout.batch * hidden], vec![0.0; layout.batch * hidden]);
@@ -54,6 +60,16 @@ fn run(cell: Cell, sizes: Sizes, layout: Layout<'_>, x: &[f32]) -> Run {
     backward(&packed, &mut cache, x, &out.y, &dy, hidden, (None, None), false, gradients).unwrap();
     assert!(cache.is_spent());
     out
+}
+
+fn inferred(cell: Cell, sizes: Sizes, layout: Layout<'_>, x: &[f32]) -> Vec<f32> {
+    let packed = packed(cell, sizes);
+    let mut y = vec![f32::NAN; layout.steps * layout.batch * sizes.hidden];
+    let (mut h, mut c) = (vec![0.0; layout.batch * sizes.hidden], vec![0.0; layout.batch * sizes.hidden]);
+    let c_len = if cell.has_cell_state() { c.len() } else { 0 };
+    let last = State { h: &mut h, c: &mut c[..c_len] };
+    assert!(forward(&packed, layout, x, (None, None), &mut y, sizes.hidden, last, false).unwrap().is_none());
+    y
 }
 
 fn sigmoid(x: f64) -> f64 {
@@ -156,6 +172,59 @@ fn inputs_of_a_chunk_and_more_change_no_bit_with_the_batch() {
             for (got, want) in y.iter().zip(plain(cell, sizes, row)) {
                 assert!((*got as f64 - want).abs() < 1e-4, "{cell:?} of {input}: {got} for {want}");
             }
+        }
+    }
+}
+
+/// A single row forms the sums of later inputs beside the products of its steps, where there are twice five of them: any number of steps, either
+/// direction, inputs shorter and longer than h, units that fill no panel, one chunk of h and more.
+#[test]
+fn a_row_whose_inputs_are_formed_beside_its_steps_is_that_of_the_batch() {
+    for cell in CELLS {
+        for (input, hidden) in [(1, 40), (7, 150), (150, 70), (260, 129), (64, 256)] {
+            for (steps, reverse) in [(9, true), (10, false), (13, true), (14, false), (31, true), (31, false)] {
+                let (batch, sizes) = (8, Sizes { input, hidden });
+                let x = rough(steps * batch * input, 11);
+                let layout = Layout { steps, batch, batch_first: true, lengths: None, reverse };
+                set_num_threads(2).unwrap();
+                let whole = run(cell, sizes, layout, &x);
+                for (row, threads) in [(0, 1), (3, 2), (5, 3), (7, 7)] {
+                    set_num_threads(threads).unwrap();
+                    let part = |width: usize| row * steps * width..(row + 1) * steps * width;
+                    let alone = run(cell, sizes, Layout { batch: 1, ..layout }, &x[part(input)]);
+                    let what = format!(
+                        "{cell:?} of {input}, {hidden}: row {row} of {steps} steps, reverse {reverse}, {threads} threads"
+                    );
+                    assert!(alone.y == whole.y[part(hidden)] && alone.h == whole.h[row * hidden..(row + 1) * hidden], "{what}");
+                    // The first row of either has the same gradients of its outputs.
+                    assert!(row > 0 || alone.dx == whole.dx[part(input)], "gradients of {what}");
+                    let y = inferred(cell, sizes, Layout { batch: 1, ..layout }, &x[part(input)]);
+                    assert!(y == alone.y, "inference of {what}");
+                }
+            }
+        }
+    }
+}
+
+/// Inference of more steps than stand near at a time: in each block the first inputs are formed before the steps.
+#[test]
+fn a_long_row_is_the_same_in_blocks() {
+    for (cell, hidden, steps) in [(Cell::Lstm, 96, 6000), (Cell::Gru, 96, 6000), (Cell::RnnTanh, 80, 25000)] {
+        let sizes = Sizes { input: 6, hidden };
+        let x = rough(steps * sizes.input, 12);
+        for (reverse, threads) in [(false, 2), (true, 2), (true, 3)] {
+            set_num_threads(threads).unwrap();
+            let layout = Layout { steps, batch: 1, batch_first: false, lengths: None, reverse };
+            let trained = run(cell, sizes, layout, &x);
+            assert!(
+                inferred(cell, sizes, layout, &x) == trained.y,
+                "{cell:?} of {steps} steps, reverse {reverse}, {threads} threads"
+            );
+            let length = [steps as i64 - 3];
+            let shorter = Layout { lengths: Some(&length), ..layout };
+            let kept = inferred(cell, sizes, shorter, &x);
+            let cut = inferred(cell, sizes, Layout { steps: steps - 3, ..layout }, &x[..(steps - 3) * sizes.input]);
+            assert!(kept[..cut.len()] == cut && kept[cut.len()..].iter().all(|&h| h == 0.0), "{cell:?} with lengths");
         }
     }
 }

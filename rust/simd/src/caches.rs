@@ -16,6 +16,18 @@ pub fn streams_are_asked_for() -> bool {
     *FOUND.get_or_init(|| !amd())
 }
 
+/// Hints that the line at `p` will be read soon. Any address is allowed.
+#[inline(always)]
+pub fn ask_to_read<T>(p: *const T) {
+    // SAFETY: a prefetch never faults, whatever the address.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
 /// Hints that the line at `p` will be written soon, so that this core alone should have it: one that another core has read would have to be asked for
 /// again at the store. Any address is allowed.
 #[inline(always)]

@@ -33,7 +33,7 @@ mod real;
 #[cfg(target_arch = "x86_64")]
 mod turning;
 
-pub use caches::{ask_to_write, second_level, streams_are_asked_for};
+pub use caches::{ask_to_read, ask_to_write, second_level, streams_are_asked_for};
 pub use choice::{Choice, IsaError, Kernel, available, chosen, dispatch, dispatch_on, initialize};
 pub use denormals::{flush_denormal, set_flush_denormal};
 pub use lanes::{AHEAD, Isa, Lanes};

@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `tile.rs` | the register tile: up to 8 rows by 4 vectors |
+//! | `beside.rs` | a tile of one product beside a row of another |
 //! | `packed_matrix.rs` | B in panels, packed once and used by many products |
 //! | `panels.rs` | where the numbers of a matrix in panels lie |
 //! | `pack.rs` | copying blocks of A and B into panels within a product |
@@ -18,6 +19,7 @@
 //! | `linear.rs` | a linear layer with its activation and residual in one pass |
 
 mod batched;
+pub(crate) mod beside;
 mod linear;
 pub(crate) mod pack;
 mod packed_matrix;

@@ -21,7 +21,7 @@ use crate::Real;
 use weft_simd::{Choice, Isa, Kernel, Lanes, ask_to_write, dispatch_on};
 
 /// Steps of k that B's lines are asked for early: about 100 cycles.
-const AHEAD: usize = 8;
+pub(super) const AHEAD: usize = 8;
 /// Steps between the housekeeping of pointers: one line of f32 of A.
 const STRIP: usize = 16;
 

@@ -50,20 +50,29 @@ impl Barrier {
 impl Presence<'_> {
     /// Returns when all parts have come. What they wrote before is visible after.
     pub fn wait(&self) {
+        self.arrive();
+        (0..self.barrier.rounds.len()).for_each(|part| self.wait_for(part));
+    }
+
+    /// Says that this part has come once more, and goes on.
+    pub fn arrive(&self) {
+        let own = &self.barrier.rounds[self.index].0;
+        own.store(own.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    /// Returns when another part has come as often as this one. What it wrote before is visible after.
+    pub fn wait_for(&self, part: usize) {
         let Barrier { rounds, broken, spins } = self.barrier;
-        let round = rounds[self.index].0.load(Ordering::Relaxed) + 1;
-        rounds[self.index].0.store(round, Ordering::Release);
+        let round = rounds[self.index].0.load(Ordering::Relaxed);
         let mut looks = 0u32;
-        for other in rounds {
-            // A part that all have met may be a round ahead.
-            while other.0.load(Ordering::Acquire) < round {
-                assert!(!broken.load(Ordering::Acquire), "another part of this job has panicked");
-                looks += 1;
-                if looks < *spins {
-                    std::hint::spin_loop();
-                } else {
-                    std::thread::yield_now();
-                }
+        // A part that all have met may be a round ahead.
+        while rounds[part].0.load(Ordering::Acquire) < round {
+            assert!(!broken.load(Ordering::Acquire), "another part of this job has panicked");
+            looks += 1;
+            if looks < *spins {
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The forward pass of one layer in one direction.
 
 use super::gates::GatePanels;
+use super::one_row::steps_before;
 use super::pointwise::Forward;
 use super::shares::{Share, share_out};
 use super::states::Hidden;
@@ -19,7 +20,7 @@ use weft_simd::{Choice, ask_to_write, chosen, dispatch_on, second_level};
 /// RNN's go in step over the units of a panel, a tile at a time.
 const STRIP_ROWS: usize = 64;
 /// Panels of fewer rows than go in step wait for so many others of theirs: then their units do.
-const PANELS_IN_STEP: usize = 4;
+pub(super) const PANELS_IN_STEP: usize = 4;
 /// At least so many rows share one reading of W.
 const BLOCK_ROWS: usize = 192;
 
@@ -98,6 +99,14 @@ pub fn forward<T: Real>(
     // Where both weights stay in the second-level cache, each tile forms the input's sum too, just before it is needed: the gates of all
     // steps need not go to memory and come back, and without a backward pass they need not exist. The chains are the same.
     let fused = (sizes.input + hidden) * columns * size_of::<T>() <= second_level() * 3 / 4 && batch >= 8 * num_threads();
+    // A single row forms those of later steps while it reads R, where threads find both weights near.
+    let near = (sizes.input + hidden) * columns * size_of::<T>() <= num_threads() * second_level();
+    let one_row = batch == 1 && hidden <= CHUNK;
+    let inputs = match (fused, one_row && near && sizes.input <= CHUNK) {
+        (true, _) => Inputs::WithEach,
+        (_, true) => Inputs::Ahead,
+        _ => Inputs::Before,
+    };
     // Else the input's sums are formed for a few steps at a time, which then find them near.
     let most = if fused { usize::MAX } else { rows_near::<T>(slots) };
     let blocks = steps.blocks(most);
@@ -127,9 +136,11 @@ pub fn forward<T: Real>(
     for block in blocks {
         let first = steps.rows_of(&block).start;
         let base = if training { 0 } else { first };
-        if !fused {
-            let x = MatrixView::new(&x_rows[first * sizes.input..], held(&block), sizes.input);
-            let to = places.input_of(&mut gates, first - base, x.rows);
+        if inputs != Inputs::WithEach {
+            let before = if inputs == Inputs::Ahead { steps_before(&block) } else { block.len() };
+            let rows = steps.rows_of(&(block.start..block.start + before));
+            let x = MatrixView::new(&x_rows[rows.start * sizes.input..], rows.len(), sizes.input);
+            let to = places.input_of(&mut gates, rows.start - base, x.rows);
             product(x, Right::Packed(&weights.input), to, Start::Bias(&weights.bias));
         }
         let pass = Pass {
@@ -138,7 +149,8 @@ pub fn forward<T: Real>(
             steps: &steps,
             span: block,
             base,
-            x: fused.then_some(x_rows),
+            x: x_rows,
+            inputs,
             places,
             gates: Shared(gates.as_mut_ptr()),
             states,
@@ -147,7 +159,7 @@ pub fn forward<T: Real>(
         };
         let panels = weights.recurrent.panels();
         share_out(&steps, &pass.span, hidden * cell.gates() * padded, size_of::<T>(), panels, true, &|share, here| {
-            pass.run(share, here)
+            if one_row { pass.run_row(share, here) } else { pass.run(share, here) }
         });
     }
 
@@ -190,26 +202,38 @@ pub fn step<T: Real>(weights: &PackedWeights<T>, batch: usize, x: &[T], h: &mut 
     Ok(())
 }
 
-struct Pass<'a, T> {
-    choice: Choice,
-    weights: &'a PackedWeights<T>,
-    steps: &'a Steps,
+/// When the input's sums are formed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inputs {
+    /// For all steps of a block, before them.
+    Before,
+    /// In each tile, before those of h.
+    WithEach,
+    /// Of a single row, some steps ahead; before all, only for the first ones.
+    Ahead,
+}
+
+pub(super) struct Pass<'a, T> {
+    pub(super) choice: Choice,
+    pub(super) weights: &'a PackedWeights<T>,
+    pub(super) steps: &'a Steps,
     /// These steps, and the row that stands first in the gates buffer.
-    span: Range<usize>,
-    base: usize,
-    /// The input's rows, where its product has not been formed yet.
-    x: Option<&'a [T]>,
-    places: GatePanels<T>,
-    gates: Shared<T>,
-    states: Hidden<T>,
-    c: Shared<T>,
-    training: bool,
+    pub(super) span: Range<usize>,
+    pub(super) base: usize,
+    /// The input's rows.
+    pub(super) x: &'a [T],
+    pub(super) inputs: Inputs,
+    pub(super) places: GatePanels<T>,
+    pub(super) gates: Shared<T>,
+    pub(super) states: Hidden<T>,
+    pub(super) c: Shared<T>,
+    pub(super) training: bool,
 }
 
 impl<T: Real> Pass<'_, T> {
     /// Asks for the lines of states and gates that the cells of these rows and units will write once a tile has formed their sums: a store whose line
     /// is not near holds up all stores after it, and another thread's product of the weights' gradients has read these lines last.
-    fn ask(&self, t: usize, rows: Range<usize>, units: Range<usize>, gates: Option<*mut T>) {
+    pub(super) fn ask(&self, t: usize, rows: Range<usize>, units: Range<usize>, gates: Option<*mut T>) {
         let (cell, padded) = (self.weights.cell, self.weights.sizes.padded::<T>());
         let h = self.states.now(self.steps, t);
         for (i, row) in rows.enumerate() {
@@ -227,6 +251,45 @@ impl<T: Real> Pass<'_, T> {
         }
     }
 
+    /// Runs the nonlinearities of some rows and units of step t, in whose place `sums` or the gates are.
+    ///
+    /// # Safety
+    /// The rows and units belong to this thread, as do those of the step before; `sums` and `gates` hold them.
+    #[inline(always)]
+    pub(super) unsafe fn cells(&self, t: usize, rows: Range<usize>, unit: usize, units: usize, sums: *const T, gates: *mut T) {
+        let (cell, steps, padded) = (self.weights.cell, self.steps, self.weights.sizes.padded::<T>());
+        let ((h_before, h_before_stride), h_stride) = (self.states.before(steps, t), self.states.stride());
+        let (c_before, c_now) = if self.training { (steps.before(t), steps.now(t)) } else { (0, 0) };
+        let c_at = |row: usize| {
+            let offset = if cell.has_cell_state() { (row + rows.start) * padded + unit } else { 0 };
+            self.c.0.wrapping_add(offset)
+        };
+        macro_rules! run {
+            ($keeps:literal) => {
+                dispatch_on(
+                    self.choice,
+                    Forward::<T, $keeps> {
+                        cell,
+                        rows: rows.len(),
+                        units,
+                        sums,
+                        gates,
+                        gates_stride: Panels::<T>::STRIDE,
+                        panels_apart: self.places.panels.apart(),
+                        h_before: h_before.wrapping_add(rows.start * h_before_stride + unit),
+                        h_before_stride,
+                        h: self.states.now(steps, t).wrapping_add(rows.start * h_stride + unit),
+                        h_stride,
+                        c_before: c_at(c_before),
+                        c: c_at(c_now),
+                        c_stride: padded,
+                    },
+                )
+            };
+        }
+        if self.training { run!(true) } else { run!(false) }
+    }
+
     /// Takes the sorted rows of one thread through all steps; no other thread reads or writes them. Or some panels of units, which others
     /// read after the barrier.
     fn run(&self, share: &Share, here: Option<&Presence<'_>>) {
@@ -236,7 +299,7 @@ impl<T: Real> Pass<'_, T> {
         let packed = &self.weights.recurrent;
         let tallest = tile_rows(self.choice, packed.width.min(cell.gates() * padded) / T::WIDTH);
         // Sums that a thread forms by itself pass through a strip that stays near: their place among the gates is written once, if at all.
-        let passing = self.x.is_some();
+        let passing = self.inputs == Inputs::WithEach;
         // One chain through x and h, whose sums stay in registers between the two, but for a GRU: its n takes both sums apart.
         let joined = cell != Cell::Gru && sizes.input.max(hidden) <= CHUNK;
         let together = if !passing && cell.gates() > 1 && share.rows.len() < PANELS_IN_STEP { PANELS_IN_STEP } else { 1 };
@@ -247,8 +310,7 @@ impl<T: Real> Pass<'_, T> {
             if share.rows.start >= end {
                 break;
             }
-            let (before, now) = (steps.before(t), steps.now(t));
-            let ((h_first, h_before_stride), h_stride) = (self.states.before(steps, t), self.states.stride());
+            let (h_first, h_before_stride) = self.states.before(steps, t);
             let gates_row = steps.first(t) - self.base;
             let turns = (0..share.turns()).flat_map(|turn| {
                 let panel = share.panel(t, turn);
@@ -299,10 +361,10 @@ impl<T: Real> Pass<'_, T> {
                             add: false,
                             cols: vectors * T::WIDTH,
                         };
-                        if let Some(x) = self.x {
+                        if passing {
                             let input = sizes.input;
                             let of_x = TileArguments {
-                                a: x[(steps.first(t) + first + some.start) * input..].as_ptr(),
+                                a: self.x[(steps.first(t) + first + some.start) * input..].as_ptr(),
                                 a_row_stride: input as isize,
                                 steps: input.min(CHUNK),
                                 lead: input,
@@ -340,35 +402,8 @@ impl<T: Real> Pass<'_, T> {
                     let unit = unit.min(packed.panel(share.panel(t, turn - waiting)).0 / cell.gates());
                     let units = (hidden - unit).min(units + waiting * T::WIDTH);
                     let there = self.gates.0.wrapping_add(self.places.at(gates_row + first, unit));
-                    let (c_before, c_now) = if self.training { (before, now) } else { (0, 0) };
-                    let c_at = |row: usize| {
-                        let offset = if cell.has_cell_state() { (row + first) * padded + unit } else { 0 };
-                        self.c.0.wrapping_add(offset)
-                    };
-                    macro_rules! cells {
-                        ($keeps:literal) => {
-                            dispatch_on(
-                                self.choice,
-                                Forward::<T, $keeps> {
-                                    cell,
-                                    rows: cut.len(),
-                                    units,
-                                    sums: if passing { own.as_ptr() } else { there },
-                                    gates: there,
-                                    gates_stride: stride,
-                                    panels_apart: self.places.panels.apart(),
-                                    h_before: h_before.add(unit),
-                                    h_before_stride,
-                                    h: self.states.now(steps, t).add(first * h_stride + unit),
-                                    h_stride,
-                                    c_before: c_at(c_before),
-                                    c: c_at(c_now),
-                                    c_stride: padded,
-                                },
-                            )
-                        };
-                    }
-                    if self.training { cells!(true) } else { cells!(false) }
+                    let sums = if passing { own.as_ptr() } else { there.cast_const() };
+                    self.cells(t, first..first + cut.len(), unit, units, sums, there);
                 }
             }
             if let Some(here) = here {

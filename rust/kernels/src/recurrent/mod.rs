@@ -8,6 +8,7 @@
 //! | `gates.rs`, `states.rs` | where the gates of all rows lie, and h of every step |
 //! | `shares.rs` | which thread has which rows and panels at each step, in which order |
 //! | `forward.rs`, `backward.rs` | the passes |
+//! | `one_row.rs` | the forward steps of a single row |
 //! | `optional/` | the same cells with projections, peepholes, norms, zoneout, … |
 //!
 //! # The gates buffer
@@ -33,6 +34,7 @@
 mod backward;
 mod forward;
 mod gates;
+mod one_row;
 pub mod optional;
 mod pointwise;
 mod shares;
