@@ -102,9 +102,11 @@ pub fn forward<T: Real>(
     // A single row forms those of later steps while it reads R, where threads find both weights near.
     let near = (sizes.input + hidden) * columns * size_of::<T>() <= num_threads() * second_level();
     let one_row = batch == 1 && hidden <= CHUNK;
-    let inputs = match (fused, one_row && near && sizes.input <= CHUNK) {
+    // A single step reads W as R, a thread its own panels.
+    let inputs = match (fused, one_row && sizes.input <= CHUNK) {
         (true, _) => Inputs::WithEach,
-        (_, true) => Inputs::Ahead,
+        (_, true) if layout.steps == 1 => Inputs::WithEach,
+        (_, true) if near => Inputs::Ahead,
         _ => Inputs::Before,
     };
     // Else the input's sums are formed for a few steps at a time, which then find them near.
@@ -158,7 +160,8 @@ pub fn forward<T: Real>(
             training,
         };
         let panels = weights.recurrent.panels();
-        share_out(&steps, &pass.span, hidden * cell.gates() * padded, size_of::<T>(), panels, true, &|share, here| {
+        let read = if one_row && inputs == Inputs::WithEach { sizes.input + hidden } else { hidden };
+        share_out(&steps, &pass.span, read * columns, size_of::<T>(), panels, true, &|share, here| {
             if one_row { pass.run_row(share, here) } else { pass.run(share, here) }
         });
     }
@@ -207,7 +210,7 @@ pub fn step<T: Real>(weights: &PackedWeights<T>, batch: usize, x: &[T], h: &mut 
 pub(super) enum Inputs {
     /// For all steps of a block, before them.
     Before,
-    /// In each tile, before those of h.
+    /// With each tile, before those of h.
     WithEach,
     /// Of a single row, some steps ahead; before all, only for the first ones.
     Ahead,

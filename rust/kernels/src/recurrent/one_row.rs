@@ -44,9 +44,10 @@ impl<T: Real> Pass<'_, T> {
         let units_of_panel = self.weights.recurrent.width / cell.gates();
         let together = if cell.gates() > 1 { PANELS_IN_STEP } else { 1 };
         let (threads, panels) = share.threads();
-        let halves: Vec<_> = (0..threads.min(2))
+        let cuts = if self.span.len() > 1 { threads.min(2) } else { 1 };
+        let halves: Vec<_> = (0..cuts)
             .map(|half| {
-                let of = part(threads, threads.min(2), half);
+                let of = part(threads, cuts, half);
                 let bound = |thread: usize| (part(panels, threads, thread).start * units_of_panel).min(hidden);
                 (of.clone(), bound(of.start)..bound(of.end))
             })
@@ -113,14 +114,14 @@ impl<T: Real> Pass<'_, T> {
         let (weights, stride) = (self.weights, Panels::<T>::STRIDE);
         let vectors = weights.recurrent.panel(panel).1;
         let sums_of = |row: usize| self.gates.at(panel * self.places.panels.apart() + row * stride);
-        let sums = sums_of(step.row);
+        let row_of_sums = sums_of(step.row);
         // SAFETY: rows and panel lie within gates and weights.
         unsafe {
             if weights.cell == Cell::Gru && k.start == 0 {
                 let bias = &weights.hidden_bias[panel * T::WIDTH..][..T::WIDTH];
-                std::ptr::copy_nonoverlapping(bias.as_ptr(), sums.add(3 * T::WIDTH), T::WIDTH);
+                std::ptr::copy_nonoverlapping(bias.as_ptr(), row_of_sums.add(3 * T::WIDTH), T::WIDTH);
             }
-            let sums = sums.add(weights.cell.recurrent_slot() * T::WIDTH);
+            let sums = row_of_sums.add(weights.cell.recurrent_slot() * T::WIDTH);
             let of_h = TileArguments {
                 a: step.h_before.add(k.start),
                 a_row_stride: 0,
@@ -139,15 +140,23 @@ impl<T: Real> Pass<'_, T> {
                 add: false,
                 cols: vectors * T::WIDTH,
             };
+            let input = weights.sizes.input;
+            let bias = weights.bias[panel * weights.input.width..].as_ptr();
             let Some(Ahead { row, down, k }) = &step.ahead else {
+                if self.inputs == Inputs::WithEach && k.start == 0 {
+                    let x = self.x[step.row * input..].as_ptr();
+                    let b = weights.input.panel_pointer(panel, 0);
+                    let of_x =
+                        TileArguments { a: x, steps: input, lead: input, segment: input, b, from: bias, c: row_of_sums, ..of_h };
+                    run_tile::<T, false>(self.choice, 1, vectors, &of_x);
+                }
                 return run_tile::<T, false>(self.choice, 1, vectors, &of_h);
             };
-            let (input, cut) = (weights.sizes.input, part(k.len(), cuts, cut));
+            let cut = part(k.len(), cuts, cut);
             let k = k.start + cut.start..k.start + cut.end;
             let later = sums_of(row - self.base);
             let stride = down * stride as isize;
-            let bias = (weights.bias[panel * weights.input.width..].as_ptr(), 0);
-            let (from, from_stride) = if k.start == 0 { bias } else { (later.cast_const(), stride) };
+            let (from, from_stride) = if k.start == 0 { (bias, 0) } else { (later.cast_const(), stride) };
             let of_x = TileArguments {
                 a: self.x[row * input + k.start..].as_ptr(),
                 a_row_stride: down * input as isize,
