@@ -175,15 +175,7 @@ pub fn run(parts: usize, f: &(dyn Fn(usize) + Sync)) {
     }
     let workers = &pool(parts - 1).workers;
     let workers = &workers[..workers.len().min(parts - 1)];
-    share(workers, parts, f, || {
-        // Parts for which no worker could be started.
-        (workers.len() + 1..parts).for_each(f);
-        for (i, worker) in workers.iter().enumerate() {
-            if worker.slot.take_back() {
-                f(i + 1);
-            }
-        }
-    });
+    share(workers, parts, f);
 }
 
 /// As [`run`], but all parts at the same time, so that they may wait for each other at a [`Barrier`](super::Barrier). False, and nothing
@@ -197,12 +189,12 @@ pub fn run_together(parts: usize, f: &(dyn Fn(usize) + Sync)) -> bool {
         BUSY.store(false, Ordering::Release);
         return false;
     }
-    share(&workers[..parts - 1], parts, f, || ());
+    share(&workers[..parts - 1], parts, f);
     true
 }
 
-/// Offers part i + 1 to worker i, does part 0 and `rest`, waits for the workers, and lets go of BUSY.
-fn share(workers: &[Worker], parts: usize, f: &(dyn Fn(usize) + Sync), rest: impl FnOnce()) {
+/// Offers part i + 1 to worker i, does part 0 and those that no worker has begun by then, waits for the workers, and lets go of BUSY.
+fn share(workers: &[Worker], parts: usize, f: &(dyn Fn(usize) + Sync)) {
     let flush = weft_simd::flush_denormal();
     // SAFETY: only the lifetime is stretched; `Waiter` does not let this frame end before the workers are done.
     let job: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(f) };
@@ -216,7 +208,14 @@ fn share(workers: &[Worker], parts: usize, f: &(dyn Fn(usize) + Sync), rest: imp
     INSIDE.set(true);
     let own = catch_unwind(AssertUnwindSafe(|| {
         f(0);
-        rest();
+        // Parts for which no worker could be started.
+        (workers.len() + 1..parts).for_each(f);
+        // Of parts that wait for each other, all have begun when the first ends, unless it had nothing to wait for.
+        for (i, worker) in workers.iter().enumerate() {
+            if worker.slot.take_back() {
+                f(i + 1);
+            }
+        }
     }));
     INSIDE.set(false);
     drop(waiter);
@@ -245,6 +244,20 @@ mod tests {
                     seen[i].fetch_add(1, Ordering::Relaxed);
                 });
                 assert!(seen.iter().all(|s| s.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn parts_together_that_do_not_wait_for_each_other_run_once_too() {
+        for parts in [2, 3, 7] {
+            for _ in 0..500 {
+                let seen: Vec<AtomicU64> = (0..parts).map(|_| AtomicU64::new(0)).collect();
+                let together = run_together(parts, &|i| {
+                    seen[i].fetch_add(1, Ordering::Relaxed);
+                });
+                // The pool may be busy with another test.
+                assert!(seen.iter().all(|s| s.load(Ordering::Relaxed) == u64::from(together)));
             }
         }
     }

@@ -113,7 +113,7 @@ pub fn backward<T: Real>(
         dc: Shared(dc.as_mut_ptr()),
     };
     let (numbers, panels) = (hidden * cell.gates() * padded, back_recurrent.panels());
-    share_out(steps, &(0..steps.steps), numbers, size_of::<T>(), panels, false, &|share, here| pass.run(share, here));
+    share_out(steps, &(0..steps.steps), numbers, size_of::<T>(), panels, false, 0, &|share, here| pass.run(share, here));
 
     for (j, &b) in steps.order.iter().enumerate() {
         for (to, from) in [(&mut *gradients.h0, &dh), (&mut *gradients.c0, &dc)] {

@@ -14,6 +14,7 @@ use crate::parallel::{Presence, Shared, num_threads, part};
 use crate::workspace::{Scratch, scratch};
 use crate::{MatrixView, Real, Result};
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use weft_simd::{Choice, ask_to_write, chosen, dispatch_on, second_level};
 
 /// At most so many rows of a panel wait in the first-level cache for their nonlinearities, which go in step over the rows of several tiles. An
@@ -102,7 +103,8 @@ pub fn forward<T: Real>(
     // A single row forms those of later steps while it reads R, where threads find both weights near.
     let near = (sizes.input + hidden) * columns * size_of::<T>() <= num_threads() * second_level();
     let one_row = batch == 1 && hidden <= CHUNK;
-    // A single step reads W as R, a thread its own panels.
+    // A single step reads W as R, a thread its own panels; the next step there and back.
+    let earlier = if layout.steps == 1 { weights.single_steps.fetch_add(1, Ordering::Relaxed) } else { 0 };
     let inputs = match (fused, one_row && sizes.input <= CHUNK) {
         (true, _) => Inputs::WithEach,
         (_, true) if layout.steps == 1 => Inputs::WithEach,
@@ -161,7 +163,7 @@ pub fn forward<T: Real>(
         };
         let panels = weights.recurrent.panels();
         let read = if one_row && inputs == Inputs::WithEach { sizes.input + hidden } else { hidden };
-        share_out(&steps, &pass.span, read * columns, size_of::<T>(), panels, true, &|share, here| {
+        share_out(&steps, &pass.span, read * columns, size_of::<T>(), panels, true, earlier, &|share, here| {
             if one_row { pass.run_row(share, here) } else { pass.run(share, here) }
         });
     }

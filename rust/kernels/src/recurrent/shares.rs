@@ -45,6 +45,8 @@ pub(super) struct Share {
     /// Which part of their rows, of how many.
     part: (usize, usize),
     order: Order,
+    /// Steps with these panels before this pass.
+    earlier: usize,
 }
 
 impl Share {
@@ -58,6 +60,7 @@ impl Share {
             odd: even..panels,
             part: (index, threads),
             order: Order::ThereAndBack,
+            earlier: 0,
         }
     }
 
@@ -74,7 +77,7 @@ impl Share {
 
     /// The panel of a turn.
     pub fn panel(&self, t: usize, turn: usize) -> usize {
-        let down = self.order == Order::Down || self.order == Order::ThereAndBack && t % 2 == 1;
+        let down = self.order == Order::Down || self.order == Order::ThereAndBack && (self.earlier + t) % 2 == 1;
         let turn = if down { self.turns() - 1 - turn } else { turn };
         if turn < self.panels.len() { self.panels.start + turn } else { self.odd.start + turn - self.panels.len() }
     }
@@ -111,6 +114,7 @@ const BYTES_TO_A_BARRIER: f64 = 3e4;
 const OPERATIONS_TO_A_BARRIER: f64 = 4e4;
 
 /// Shares out a block of steps: its rows, or the panels of R, `numbers` numbers of `size` bytes. With `odd`, panels that are left over may be shared by rows.
+/// Where single steps follow each other, `earlier` counts them.
 pub(super) fn share_out(
     steps: &Steps,
     block: &Range<usize>,
@@ -118,6 +122,7 @@ pub(super) fn share_out(
     size: usize,
     panels: usize,
     odd: bool,
+    earlier: usize,
     run: Run<'_>,
 ) {
     let batch = steps.batch;
@@ -138,7 +143,8 @@ pub(super) fn share_out(
         let together = parallel::run_together(by_units, &|index| {
             let here = barrier.enter(index);
             let mut share = Share::of_panels(batch, panels, by_units, index, odd);
-            if batch == 1 && numbers * size / by_units <= second_level() * 5 / 8 {
+            share.earlier = earlier;
+            if batch == 1 && steps.steps > 1 && numbers * size / by_units <= second_level() * 5 / 8 {
                 share.order = if index < by_units / 2 { Order::Down } else { Order::Up };
             }
             run(&share, Some(&here));
@@ -147,8 +153,9 @@ pub(super) fn share_out(
             return;
         }
     }
-    let whole =
-        |rows: Range<usize>| run(&Share { rows, panels: 0..panels, odd: 0..0, part: (0, 1), order: Order::ThereAndBack }, None);
+    let whole = |rows: Range<usize>| {
+        run(&Share { rows, panels: 0..panels, odd: 0..0, part: (0, 1), order: Order::ThereAndBack, earlier: 0 }, None)
+    };
     share_rows(steps, block, by_rows, &whole);
 }
 

@@ -5,6 +5,7 @@ use crate::error::check_length;
 use crate::matmul::{PackedMatrix, panel_width, turn};
 use crate::{Real, Result};
 use std::ops::Range;
+use std::sync::atomic::AtomicUsize;
 
 /// A direction's parameters as torch has them.
 #[derive(Clone, Copy)]
@@ -29,6 +30,8 @@ pub struct PackedWeights<T> {
     pub(super) bias: Vec<T>,
     /// Start of the GRU's h slot, one number a padded unit.
     pub(super) hidden_bias: Vec<T>,
+    /// Calls of one step: the panels are gone through there and back from call to call.
+    pub(super) single_steps: AtomicUsize,
     /// `[gates, I]` and `[gates, H]`, for the backward pass.
     pub(super) backward: Option<(PackedMatrix<T>, PackedMatrix<T>)>,
 }
@@ -90,6 +93,7 @@ impl<T: Real> PackedWeights<T> {
             recurrent: PackedMatrix::gathered(weights.recurrent, &up_to(hidden), &recurrent_offsets, width),
             bias,
             hidden_bias,
+            single_steps: AtomicUsize::new(0),
             backward: backward
                 .then(|| (back(weights.input, &input_offsets, input), back(weights.recurrent, &recurrent_offsets, hidden))),
         })
