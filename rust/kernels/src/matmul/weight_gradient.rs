@@ -31,6 +31,7 @@ pub(crate) fn weight_gradient_of_parts<'a, T: Real>(
     assert_eq!(g.col_stride, 1, "[weight_gradient] columns side by side");
     let parts = parts.into_iter().inspect(|(x, _)| assert_eq!(x.cols * outputs, to_len, "[weight_gradient] sizes that agree"));
     let mut start = Start::Zero;
+    // In panels the right-hand side is read where it lies, so that the turned product packs neither: however wide.
     let in_panels = g.block < g.cols;
     if !in_panels && (outputs < WIDER * inputs || g.rows == 0) {
         for (x, first) in parts {
