@@ -154,7 +154,7 @@ pub(super) fn share_out(
         }
     }
     let whole = |rows: Range<usize>| {
-        run(&Share { rows, panels: 0..panels, odd: 0..0, part: (0, 1), order: Order::ThereAndBack, earlier: 0 }, None)
+        run(&Share { rows, panels: 0..panels, odd: 0..0, part: (0, 1), order: Order::ThereAndBack, earlier }, None)
     };
     share_rows(steps, block, by_rows, &whole);
 }
