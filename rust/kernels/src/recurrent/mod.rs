@@ -27,7 +27,8 @@
 //!
 //! # A pass
 //!
-//! Forward: one product X·W_ihᵀ + b for all steps; then every thread takes its rows of the batch through all steps without a barrier.
+//! Forward: one product X·W_ihᵀ + b for all steps; then every thread takes its rows of the batch through all steps without a barrier. Of small
+//! layers each tile forms the input's sums itself, and a single row's steps form those of later ones.
 //! Backward: the gates are overwritten with their gradients step by step (dh_{t−1} += dG_t·R); then dX, dW_ih and dW_hh are three large
 //! products over all steps. Design after haste and oneDNN; see ARCHITECTURE.md.
 

@@ -1,6 +1,6 @@
 //! Who does what in a pass: threads take rows of the batch through all steps, without a barrier; or, where there are too few rows for
-//! that, panels of units through all steps, with a barrier at each. Threads that are not equally fast take smaller pieces of the rows in turn. Bits are
-//! the same.
+//! that, panels of units through all steps, with a barrier at each (a single row's forward steps wait as `one_row.rs` says). Threads that are not
+//! equally fast take smaller pieces of the rows in turn. Bits are the same.
 
 use super::steps::Steps;
 use crate::Real;
@@ -72,7 +72,7 @@ impl Share {
     /// Of panels that no threads share by rows: how many threads have a part of them in order, and how many there are.
     pub fn threads(&self) -> (usize, usize) {
         debug_assert!(self.odd.is_empty());
-        (self.part.1, if self.part.1 == 1 { self.panels.end } else { self.odd.end })
+        (self.part.1, self.odd.end)
     }
 
     /// The panel of a turn.
@@ -153,9 +153,7 @@ pub(super) fn share_out(
             return;
         }
     }
-    let whole = |rows: Range<usize>| {
-        run(&Share { rows, panels: 0..panels, odd: 0..0, part: (0, 1), order: Order::ThereAndBack, earlier }, None)
-    };
+    let whole = |rows: Range<usize>| run(&Share { rows, earlier, ..Share::of_panels(batch, panels, 1, 0, false) }, None);
     share_rows(steps, block, by_rows, &whole);
 }
 
